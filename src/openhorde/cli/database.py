@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""`horde db`: the database of a horde on this machine."""
+
+import asyncio
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from openhorde.cli.extras import needs, server_settings
+from openhorde.cli.options import Data
+from openhorde.cli.screen import output
+
+app = typer.Typer(no_args_is_help=True, help="The database of a horde on this machine.")
+
+
+class Phase(StrEnum):
+    """Which migrations to run: those the running version can live with, those it can't, or all."""
+
+    before = "before"
+    after = "after"
+    all = "all"
+
+
+@app.callback()
+def database() -> None:
+    """The database of a horde on this machine."""
+
+
+@app.command()
+def upgrade(
+    phase: Annotated[
+        Phase, typer.Option(help="Before or after the new version is deployed, or all.")
+    ] = Phase.all,
+    data: Data = None,
+) -> None:
+    """Bring the database to this version's schema."""
+    with needs("server"):
+        from openhorde.server.boot import upgrade_database
+
+    applied = asyncio.run(upgrade_database(server_settings(data=data), phase.value))
+    console = output()
+    for name in applied:
+        console.print(f"applied {escape(name)}")
+    if not applied:
+        console.print("nothing to do: the database is up to date")

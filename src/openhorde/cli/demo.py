@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""`horde demo`: start a private horde, have one picture drawn through its API, stop it again."""
+
+import asyncio
+import os
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from openhorde.cli.drawing import Drawn, draw, report, usable_target
+from openhorde.cli.options import connect
+from openhorde.cli.private_horde import (
+    DEMO_MODEL,
+    Parts,
+    PrivateHorde,
+    PrivateHordeFailure,
+    free_port,
+)
+from openhorde.cli.screen import messages, output
+from openhorde.cli.signals import Stopped, until_stopped
+from openhorde.cli.voice import Voice
+from openhorde.client import HordeError
+
+INTERRUPTED = 130
+# What the demo model was trained for.
+SETTINGS: dict[str, Any] = {
+    "width": 64,
+    "height": 64,
+    "steps": 20,
+    "cfg_scale": 5.0,
+    "models": [DEMO_MODEL],
+}
+
+
+def demo(
+    prompt: Annotated[
+        str, typer.Option(help="What to draw: a coloured shape on a coloured background.")
+    ] = "a red circle on a blue background",
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="File to write: .webp, .png or .jpg.")
+    ] = Path("circle.webp"),
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Folder to keep the horde in.", show_default="a temporary one"),
+    ] = None,
+) -> None:
+    """Show the whole way: server, database, worker and a real diffusion model on this machine."""
+    usable_target(out)
+    try:
+        drawn = asyncio.run(run_demo(prompt, out, data))
+    except Stopped:
+        raise typer.Exit(INTERRUPTED) from None
+    report(drawn, output())
+
+
+async def run_demo(prompt: str, out: Path, data: Path | None, parts: Parts | None = None) -> Drawn:
+    """Start, draw, stop; in a temporary folder if none is given."""
+    found: list[Drawn] = []
+    # PostgreSQL may still be closing a file when the folder goes.
+    with tempfile.TemporaryDirectory(prefix="openhorde-", ignore_cleanup_errors=True) as temporary:
+        voice = Voice(messages())
+        horde = PrivateHorde(
+            data or Path(temporary),
+            port=free_port(),
+            environment=demo_environment(os.environ),
+            say=voice.say,
+            note=voice.note,
+            parts=parts,
+        )
+
+        async def show() -> None:
+            found.append(await _show(horde, voice, prompt, out))
+
+        await until_stopped(show(), horde.hurry)
+    return found[0]
+
+
+def demo_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """This environment without settings of other hordes: a demo must not touch their database."""
+    kept = {name: value for name, value in environ.items() if not name.startswith("OPENHORDE_")}
+    return {**kept, "OPENHORDE_RATE_LIMITS": "off"}
+
+
+async def _show(horde: PrivateHorde, voice: Voice, prompt: str, out: Path) -> Drawn:
+    started = time.monotonic()
+    voice.spin()
+    try:
+        async with horde:
+            voice.rest()
+            start_up_seconds = time.monotonic() - started
+            try:
+                async with connect(horde.url, horde.api_key) as client:
+                    drawn = await draw(client, prompt, out, dict(SETTINGS), messages())
+            except HordeError as error:
+                raise PrivateHordeFailure(str(error), horde.log_tails()) from error
+            voice.spin()
+    finally:
+        voice.rest()
+    return replace(drawn, seconds={"start-up": start_up_seconds, **drawn.seconds})

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The server and the worker are loaded only by the commands that need them.
+
+The client and its commands work from a plain installation, without a database or torch.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from openhorde.cli.screen import fail
+
+if TYPE_CHECKING:
+    from openhorde.server.settings import ServerSettings
+
+
+@contextmanager
+def needs(extra: str) -> Iterator[None]:
+    """Wrap the imports of a command: what is not installed becomes a word on how to install it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("openhorde"):
+            raise
+        fail(
+            f"this command needs the {extra}, and {error.name} is not installed. "
+            f"Install it: pip install 'openhorde[{extra}]'"
+        )
+
+
+def server_settings(**given: Any) -> "ServerSettings":
+    """The server's settings: options that were given win over the environment."""
+    with needs("server"):
+        from openhorde.server.settings import SettingError, load_settings
+
+    try:
+        return load_settings(os.environ, **given)
+    except SettingError as error:
+        fail(error)

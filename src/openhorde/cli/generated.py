@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Commands whose options come from a table, so that a setting is described once."""
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import typer
+
+Command = Callable[..., None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """One generated option. Its value is None when it was not given."""
+
+    name: str
+    type: Any
+    flags: tuple[str, ...]
+    help: str
+    panel: str | None = None
+    default_text: str | None = None
+
+    def parameter(self) -> inspect.Parameter:
+        """The option as typer reads it from a signature."""
+        option = typer.Option(
+            *self.flags,
+            help=self.help,
+            rich_help_panel=self.panel,
+            show_default=self.default_text or False,
+        )
+        return inspect.Parameter(
+            self.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=None,
+            annotation=Annotated[self.type | None, option],
+        )
+
+
+def with_settings(settings: Sequence[Setting]) -> Callable[[Command], Command]:
+    """Give a command's `**values` one option per setting."""
+
+    def decorate(command: Command) -> Command:
+        signature = inspect.signature(command)
+        written = [
+            parameter
+            for parameter in signature.parameters.values()
+            if parameter.kind is not inspect.Parameter.VAR_KEYWORD
+        ]
+        generated = [setting.parameter() for setting in settings]
+        # Typer reads the options from here.
+        command.__signature__ = signature.replace(  # type: ignore[attr-defined]
+            parameters=[*written, *generated]
+        )
+        return command
+
+    return decorate

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""`horde image`: have a picture drawn."""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from openhorde.cli.drawing import draw, report, usable_target
+from openhorde.cli.generated import Setting, with_settings
+from openhorde.cli.options import ANONYMOUS_KEY, DEFAULT_URL, ApiKey, AsJson, Url, connect
+from openhorde.cli.screen import kudos_text, messages, output, print_json
+from openhorde.wire.requests import RequestPriced
+
+PICTURE, SOURCE, HORDE = "Picture", "Source image", "Horde"
+SIDE = "Pixels, 64 to 3072, a multiple of 64."
+
+
+def _setting(name: str, kind: Any, flags: str, panel: str, text: str, default: str = "") -> Setting:
+    return Setting(
+        name=name,
+        type=kind,
+        flags=tuple(flags.split()),
+        help=text,
+        panel=panel,
+        default_text=default or None,
+    )
+
+
+SETTINGS = [
+    _setting("width", int, "--width", PICTURE, SIDE, "512"),
+    _setting("height", int, "--height", PICTURE, SIDE, "512"),
+    _setting("n", int, "--number -n", PICTURE, "How many pictures, 1 to 20.", "1"),
+    _setting("negative_prompt", str, "--negative", PICTURE, "What not to draw."),
+    _setting("steps", int, "--steps", PICTURE, "Sampling steps, 1 to 500.", "30"),
+    _setting("seed", str, "--seed", PICTURE, "Same seed, same picture.", "random"),
+    _setting("sampler_name", str, "--sampler", PICTURE, "k_dpmpp_2m, DDIM ...", "k_euler_a"),
+    _setting("cfg_scale", float, "--cfg", PICTURE, "Closeness to the prompt, 0 to 100.", "5"),
+    _setting("karras", bool, "--karras/--no-karras", PICTURE, "Noise schedule.", "karras"),
+    _setting("models", list[str], "--model", PICTURE, "Who may draw; repeatable.", "any model"),
+    _setting("post_processing", list[str], "--post-processing", PICTURE, "GFPGAN ...; repeatable."),
+    _setting("source_image", str, "--source-image", SOURCE, "File or URL to start from."),
+    _setting("source_mask", str, "--mask", SOURCE, "File or URL: what to paint anew."),
+    _setting(
+        "source_processing",
+        str,
+        "--source-processing",
+        SOURCE,
+        "img2img, inpainting, outpainting or remix.",
+        "inpainting with a mask, else img2img",
+    ),
+    _setting("denoising_strength", float, "--denoise", SOURCE, "How much to change, 0.01 to 1."),
+    _setting(
+        "allow_downgrade",
+        bool,
+        "--allow-downgrade",
+        HORDE,
+        "Let a busy horde shrink the request rather than refuse it.",
+    ),
+]
+
+
+@with_settings(SETTINGS)
+def image(
+    prompt: Annotated[str, typer.Argument(help="What to draw.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="File to write: .webp, .png or .jpg. Several pictures get -1, -2 ...",
+            show_default="horde-ID.webp",
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what it would cost.")
+    ] = False,
+    as_json: AsJson = False,
+    url: Url = DEFAULT_URL,
+    api_key: ApiKey = ANONYMOUS_KEY,
+    **settings: Any,
+) -> None:
+    """Have a picture drawn and write it to a file that remembers how it was made."""
+    # No model named means that any may draw; the wire's own default is one particular model.
+    settings["models"] = settings["models"] or []
+    settings["post_processing"] = settings["post_processing"] or None
+    if settings["source_mask"] and not settings["source_processing"]:
+        settings["source_processing"] = "inpainting"
+    if out is not None:
+        usable_target(out)
+    if dry_run:
+        asyncio.run(_price(url, api_key, prompt, settings, as_json))
+    else:
+        asyncio.run(_draw(url, api_key, prompt, out, settings, as_json))
+
+
+async def _draw(
+    url: str, api_key: str, prompt: str, out: Path | None, settings: dict[str, Any], as_json: bool
+) -> None:
+    async with connect(url, api_key) as horde:
+        drawn = await draw(horde, prompt, out, settings, messages())
+    if as_json:
+        print_json(drawn.facts())
+    else:
+        report(drawn, output())
+
+
+async def _price(
+    url: str, api_key: str, prompt: str, settings: dict[str, Any], as_json: bool
+) -> None:
+    async with connect(url, api_key) as horde:
+        priced = await horde.price(prompt, **settings)
+    if as_json:
+        print_json(priced)
+    else:
+        _show_price(priced)
+
+
+def _show_price(priced: RequestPriced) -> None:
+    console = output()
+    console.print(f"would cost {kudos_text(priced.kudos)}")
+    for line in priced.lines or []:
+        console.print(f"  {line.kudos:>10.2f}  {escape(line.label)}", soft_wrap=True)
+    for warning in priced.warnings or []:
+        console.print(f"[yellow]note:[/] {escape(warning.message)}", soft_wrap=True)

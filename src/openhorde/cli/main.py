@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""`horde`: the command line. One file per command; this one puts them together."""
+
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from openhorde import __version__
+from openhorde.cli import database, user
+from openhorde.cli.demo import demo
+from openhorde.cli.image import image
+from openhorde.cli.kudos import kudos
+from openhorde.cli.private_horde import PrivateHordeFailure
+from openhorde.cli.screen import fail, messages
+from openhorde.cli.serve import serve
+from openhorde.cli.status import status
+from openhorde.cli.up import up
+from openhorde.cli.worker import worker_command
+from openhorde.client import HordeError
+
+INTERRUPTED = 130
+ASK, RUN = "Use a horde", "Run a horde"
+
+
+class Commands(TyperGroup):
+    """Failures that a user can mend are sentences, never tracebacks."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except (HordeError, PrivateHordeFailure) as failure:
+            fail(failure)
+        except KeyboardInterrupt:
+            messages().print("interrupted")
+            raise typer.Exit(INTERRUPTED) from None
+
+
+app = typer.Typer(
+    name="horde",
+    cls=Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"openhorde {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def horde(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """A commons of machines for generative AI: use one, or run one."""
+
+
+app.command(rich_help_panel=ASK)(image)
+app.command(rich_help_panel=ASK)(status)
+app.command(rich_help_panel=ASK)(kudos)
+app.command(rich_help_panel=RUN)(demo)
+app.command(rich_help_panel=RUN)(up)
+app.command(rich_help_panel=RUN)(serve)
+app.command("worker", rich_help_panel=RUN)(worker_command())
+app.add_typer(user.app, name="user", rich_help_panel=RUN)
+app.add_typer(database.app, name="db", rich_help_panel=RUN)
+
+
+def main() -> None:
+    """The entry point."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Options that several commands share, each described once."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from openhorde import __version__
+from openhorde.client import ANONYMOUS_KEY, DEFAULT_URL, AsyncHorde
+
+CLIENT_AGENT = f"openhorde-cli:{__version__}:unknown"
+
+Url = Annotated[str, typer.Option("--url", envvar="OPENHORDE_URL", help="Address of the horde.")]
+ApiKey = Annotated[
+    str,
+    typer.Option(
+        "--api-key",
+        envvar="OPENHORDE_API_KEY",
+        help="Key of your account; the default is the anonymous one.",
+        show_default=False,
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+Data = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        envvar="OPENHORDE_DATA",
+        help="Folder with the horde's database, pictures and logs. [default: data]",
+    ),
+]
+
+__all__ = ["ANONYMOUS_KEY", "DEFAULT_URL", "ApiKey", "AsJson", "Data", "Url", "connect"]
+
+
+def connect(url: str, api_key: str) -> AsyncHorde:
+    """The client that every command speaks through."""
+    return AsyncHorde(url, api_key, CLIENT_AGENT)

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Where commands write: results to standard output, what happens meanwhile to standard error."""
+
+import sys
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from openhorde.client import HordeError
+
+# What the fields of the wire are called on the command line.
+OPTION_NAMES = {
+    "prompt": "PROMPT",
+    "width": "--width",
+    "height": "--height",
+    "steps": "--steps",
+    "seed": "--seed",
+    "n": "-n",
+    "sampler_name": "--sampler",
+    "cfg_scale": "--cfg",
+    "karras": "--karras",
+    "models": "--model",
+    "source_image": "--source-image",
+    "source_mask": "--mask",
+    "source_processing": "--source-processing",
+    "denoising_strength": "--denoise",
+    "allow_downgrade": "--allow-downgrade",
+    "post_processing": "--post-processing",
+    "clip_skip": "--clip-skip",
+    "control_type": "--control-type",
+    "workers": "--worker",
+    "style": "--style",
+    "api_key": "--api-key",
+}
+
+
+def output() -> Console:
+    """For results: tables and texts that somebody asked for."""
+    return Console(file=sys.stdout, highlight=False)
+
+
+def messages() -> Console:
+    """For progress, notes and failures, so that standard output stays clean for pipes."""
+    return Console(file=sys.stderr, highlight=False)
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on standard output."""
+    text = msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
+    typer.echo(text)
+
+
+def fail(problem: Exception | str) -> NoReturn:
+    """Say what went wrong and end with exit code 1."""
+    console = messages()
+    text = problem.explain(OPTION_NAMES) if isinstance(problem, HordeError) else str(problem)
+    console.print(f"[bold red]horde:[/] {escape(text)}", soft_wrap=True)
+    if log_tail := getattr(problem, "log_tail", ""):
+        console.print(escape(log_tail), soft_wrap=True)
+    raise typer.Exit(1)
+
+
+def kudos_text(kudos: float) -> str:
+    """An amount as people read it."""
+    return f"{kudos:,.2f}".rstrip("0").rstrip(".") + " kudos"
+
+
+def seconds_text(parts: Mapping[str, float]) -> str:
+    """Where the time went: `queue 0.4 s, drawing 2.1 s`."""
+    return ", ".join(f"{name} {seconds:.1f} s" for name, seconds in parts.items())
+
+
+def duration_text(seconds: float) -> str:
+    """A wait in the two largest units that matter."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""`horde status`: how a horde is doing."""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from openhorde.cli.options import ANONYMOUS_KEY, DEFAULT_URL, ApiKey, AsJson, Url, connect
+from openhorde.cli.screen import duration_text, output, print_json
+from openhorde.wire.status import ActiveModel, Heartbeat, Performance
+from openhorde.wire.workers import WorkerDetails
+
+
+def status(
+    url: Url = DEFAULT_URL, api_key: ApiKey = ANONYMOUS_KEY, as_json: AsJson = False
+) -> None:
+    """Show whether a horde is alive, its queues, the models served and the workers online."""
+    asyncio.run(_status(url, api_key, as_json))
+
+
+async def _status(url: str, api_key: str, as_json: bool) -> None:
+    async with connect(url, api_key) as horde:
+        heartbeat, performance, models, workers = await asyncio.gather(
+            horde.heartbeat(), horde.performance(), horde.models(), horde.workers()
+        )
+        address = horde.url
+    if as_json:
+        print_json(
+            {
+                "url": address,
+                "heartbeat": heartbeat,
+                "performance": performance,
+                "models": models,
+                "workers": workers,
+            }
+        )
+        return
+    console = output()
+    _show_heartbeat(console, address, heartbeat, performance)
+    _show_models(console, models)
+    _show_workers(console, workers)
+
+
+def _show_heartbeat(
+    console: Console, address: str, heartbeat: Heartbeat, performance: Performance
+) -> None:
+    colour = "green" if heartbeat.message == "OK" else "red"
+    console.print(
+        f"[bold]{escape(address)}[/]  [{colour}]{heartbeat.message}[/]  "
+        f"version {escape(heartbeat.version)}, database {heartbeat.db_connection}"
+    )
+    console.print(
+        f"{performance.queued_requests} pictures queued "
+        f"({performance.queued_megapixelsteps:g} megapixelsteps), "
+        f"{performance.past_minute_megapixelsteps:g} drawn in the past minute, "
+        f"{performance.worker_count} workers with {performance.thread_count} threads"
+    )
+
+
+def _show_models(console: Console, models: list[ActiveModel]) -> None:
+    rows = (
+        (one.name, one.count, f"{one.queued:g}", f"{one.jobs:g}", duration_text(one.eta))
+        for one in sorted(models, key=lambda one: (-one.count, one.name))
+    )
+    _show(console, "Models", ("model", "threads", "megapixelsteps", "jobs", "wait"), rows)
+
+
+def _show_workers(console: Console, workers: list[WorkerDetails]) -> None:
+    rows = (
+        (
+            one.name,
+            one.type,
+            "maintenance" if one.maintenance_mode else "online" if one.online else "away",
+            ", ".join(one.models[:3]) + (" ..." if len(one.models) > 3 else ""),
+            one.performance,
+            one.requests_fulfilled,
+        )
+        for one in sorted(workers, key=lambda one: one.name)
+    )
+    _show(console, "Workers", ("worker", "kind", "state", "models", "speed", "jobs done"), rows)
+
+
+def _show(
+    console: Console, title: str, headings: Iterable[str], rows: Iterable[tuple[Any, ...]]
+) -> None:
+    table = Table(title=title, title_justify="left")
+    for heading in headings:
+        table.add_column(heading)
+    for row in rows:
+        table.add_row(*(escape(str(cell)) for cell in row))
+    if table.row_count:
+        console.print(table)
+    else:
+        console.print(f"{title}: none online")

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""`horde up`: a whole horde on this machine, until Ctrl-C."""
+
+import asyncio
+import os
+import shlex
+import shutil
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from openhorde.cli.options import Data
+from openhorde.cli.private_horde import DEMO_MODEL, PrivateHorde, models_folder
+from openhorde.cli.screen import messages, output
+from openhorde.cli.signals import Stopped, until_stopped
+from openhorde.cli.voice import Voice
+
+DEFAULT_DATA = Path("data")
+DEFAULT_PORT = 7001
+
+
+def up(
+    data: Data = None,
+    port: Annotated[
+        int, typer.Option(envvar="OPENHORDE_PORT", help="Port of the horde.", min=1, max=65535)
+    ] = DEFAULT_PORT,
+) -> None:
+    """Run everything here: a server, its database and a worker with the small demo model.
+
+    The data folder keeps accounts, requests and pictures: a second start finds them again.
+    """
+    try:
+        asyncio.run(_up(data or DEFAULT_DATA, port))
+    except Stopped:
+        output().print("stopped")
+
+
+async def _up(data: Path, port: int) -> None:
+    voice = Voice(messages())
+    horde = PrivateHorde(data, port=port, environment=os.environ, say=voice.say, note=voice.note)
+
+    async def live() -> None:
+        voice.spin()
+        try:
+            async with horde:
+                voice.rest()
+                welcome(horde, output())
+                await asyncio.Event().wait()
+        finally:
+            voice.rest()
+
+    await until_stopped(live(), horde.hurry)
+
+
+def welcome(horde: PrivateHorde, console: Console) -> None:
+    """Where the horde is, and the exact lines to use it and to help it."""
+    command = program()
+    access = ["--url", horde.url, "--api-key", horde.api_key]
+    ask = [command, "image", "a red circle on a blue background", "--width", "64"]
+    ask += ["--height", "64", "--steps", "20", "--cfg", "5", "--out", "circle.webp", *access]
+    help_out = [command, "worker", "--worker-name", "another-worker", "--models-folder"]
+    help_out += [str(models_folder()), "--models-to-load", DEMO_MODEL, *access]
+    lines = [
+        f"The horde is up at {horde.url}",
+        f"Operator's API key: {horde.api_key} (kept in {horde.data / 'operator.json'})",
+        "",
+        "Ask for a picture:",
+        f"  {shlex.join(ask)}",
+        "Add a worker (with a models folder of its own, leave --models-to-load out):",
+        f"  {shlex.join(help_out)}",
+        "",
+        "Logs: " + ", ".join(str(log) for log in horde.logs),
+        "Ctrl-C stops everything.",
+    ]
+    console.print(escape("\n".join(lines)), soft_wrap=True)
+
+
+def program() -> str:
+    """What to type for `horde` here: the bare name if the shell would find this very one."""
+    called = Path(sys.argv[0])
+    if called.name != "horde":
+        return "horde"
+    found = shutil.which("horde")
+    return "horde" if found and Path(found).samefile(called) else str(called)

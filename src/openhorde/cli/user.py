@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""`horde user`: accounts of a horde on this machine."""
+
+import asyncio
+import uuid
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from openhorde.cli.extras import needs, server_settings
+from openhorde.cli.options import AsJson, Data
+from openhorde.cli.screen import output, print_json
+
+app = typer.Typer(no_args_is_help=True, help="Accounts of a horde on this machine.")
+
+
+@app.callback()
+def user() -> None:
+    """Accounts of a horde on this machine."""
+
+
+@app.command()
+def add(
+    name: Annotated[str, typer.Argument(help="Name to show; the horde appends a number.")],
+    id_from: Annotated[
+        str | None,
+        typer.Option(
+            "--id-from",
+            metavar="PROVIDER-ID",
+            help="Identity at a login provider, such as gh_123.",
+            show_default="a new pseudonym",
+        ),
+    ] = None,
+    moderator: Annotated[bool, typer.Option("--moderator", help="May moderate.")] = False,
+    trusted: Annotated[bool, typer.Option("--trusted", help="Trusted from the start.")] = False,
+    kudos: Annotated[int, typer.Option(help="Kudos to begin with.")] = 0,
+    as_json: AsJson = False,
+    data: Data = None,
+) -> None:
+    """Make an account and print its API key, which is shown only now."""
+    with needs("server"):
+        from openhorde.server.boot import add_user
+
+    added = asyncio.run(
+        add_user(
+            server_settings(data=data),
+            username=name,
+            provider_id=id_from or str(uuid.uuid4()),
+            moderator=moderator,
+            trusted=trusted or moderator,
+            kudos=kudos,
+        )
+    )
+    if as_json:
+        print_json(
+            {
+                "username": added.username,
+                "alias": added.alias,
+                "user_id": added.user_id,
+                "api_key": added.api_key,
+            }
+        )
+        return
+    console = output()
+    console.print(f"account [bold]{escape(added.alias)}[/]")
+    console.print(f"API key [bold]{escape(added.api_key)}[/]", soft_wrap=True)

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The blocking twin of the async client, for scripts and notebooks."""
+
+import asyncio
+import functools
+import threading
+import weakref
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+
+from openhorde.client.asynchronous import ANONYMOUS_KEY, CLIENT_AGENT, DEFAULT_URL, AsyncHorde
+from openhorde.wire.requests import RequestCheck
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+def blocking(
+    method: Callable[Concatenate[AsyncHorde, Arguments], Coroutine[Any, Any, Result]],
+) -> Callable[Concatenate["Horde", Arguments], Result]:
+    """The same method, run to its end. Signature and docstring are the async one's."""
+
+    @functools.wraps(method)
+    def call(self: "Horde", /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        return self._loop.run(method(self._horde, *args, **kwargs))
+
+    return call
+
+
+class Horde:
+    """A client of one horde. Use it with `with`, or call `close` at the end.
+
+    The async client does the work, on a loop in a thread of its own: so this one also works where
+    a loop runs already, as in a notebook.
+    """
+
+    def __init__(
+        self,
+        url: str = DEFAULT_URL,
+        api_key: str = ANONYMOUS_KEY,
+        client_agent: str = CLIENT_AGENT,
+        *,
+        outage_seconds: float = 60.0,
+    ) -> None:
+        self._horde = AsyncHorde(url, api_key, client_agent, outage_seconds=outage_seconds)
+        self._loop = PrivateLoop()
+        # A forgotten client must not keep its thread and sockets for ever.
+        self._finish = weakref.finalize(self, _finish, self._horde, self._loop)
+
+    @property
+    def url(self) -> str:
+        """The horde's address, without the API's path."""
+        return self._horde.url
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the connections and the thread."""
+        self._finish()
+
+    def watch(self, request_id: str) -> Iterator[RequestCheck]:
+        """Each look at a request until it is done or faulted, which is the last one."""
+        checks: AsyncIterator[RequestCheck] = self._horde.watch(request_id)
+        while (check := self._loop.run(_next(checks))) is not None:
+            yield check
+
+    image = blocking(AsyncHorde.image)
+    generate_image = blocking(AsyncHorde.generate_image)
+    price = blocking(AsyncHorde.price)
+    check = blocking(AsyncHorde.check)
+    status = blocking(AsyncHorde.status)
+    cancel = blocking(AsyncHorde.cancel)
+    pictures = blocking(AsyncHorde.pictures)
+    find_user = blocking(AsyncHorde.find_user)
+    heartbeat = blocking(AsyncHorde.heartbeat)
+    performance = blocking(AsyncHorde.performance)
+    models = blocking(AsyncHorde.models)
+    workers = blocking(AsyncHorde.workers)
+
+
+class PrivateLoop:
+    """An event loop in a daemon thread."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(
+            target=self._loop.run_forever, name="openhorde-client", daemon=True
+        )
+        self._thread.start()
+
+    def run(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """Wait for `work`; an interrupt of the waiting thread cancels it and lets it clean up."""
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result()
+        except BaseException:
+            if future.cancel():
+                # The loop runs callbacks in order: this returns once the cancelled work is over.
+                asyncio.run_coroutine_threadsafe(_settled(), self._loop).result()
+            raise
+
+    def close(self) -> None:
+        """Stop the thread."""
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+async def _next(checks: AsyncIterator[RequestCheck]) -> RequestCheck | None:
+    return await anext(checks, None)
+
+
+async def _settled() -> None:
+    """Wait for everything else that still runs on this loop."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    await asyncio.gather(*others, return_exceptions=True)
+
+
+def _finish(horde: AsyncHorde, loop: PrivateLoop) -> None:
+    loop.run(horde.close())
+    loop.close()

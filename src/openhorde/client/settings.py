@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""What can be asked of a picture, and how it becomes the body of a request."""
+
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any, TypedDict
+
+import msgspec
+
+from openhorde.wire.image import (
+    ControlType,
+    ExtraText,
+    ImageParams,
+    Lora,
+    PostProcessor,
+    Sampler,
+    SourceProcessing,
+    TextualInversion,
+)
+from openhorde.wire.requests import ImageRequest
+
+NEGATIVE_MARK = "###"
+
+
+class ImageSettings(TypedDict, total=False):
+    """Everything besides the prompt and the source images; what is left out, the horde decides.
+
+    The names are the wire's; `negative_prompt` joins the prompt and `extra_params` goes into
+    `params` unlooked-at, for hordes that know more than this client.
+    """
+
+    negative_prompt: str | None
+    extra_params: Mapping[str, Any] | None
+    models: Sequence[str]
+    nsfw: bool
+    censor_nsfw: bool
+    trusted_workers: bool
+    validated_backends: bool
+    slow_workers: bool
+    extra_slow_workers: bool
+    workers: Sequence[str]
+    worker_blacklist: bool
+    source_processing: SourceProcessing
+    r2: bool
+    shared: bool
+    replacement_filter: bool
+    proxied_account: str | None
+    disable_batching: bool
+    allow_downgrade: bool
+    webhook: str | None
+    style: str | None
+    sampler_name: Sampler
+    cfg_scale: float
+    denoising_strength: float | None
+    hires_fix_denoising_strength: float | None
+    seed: str | int | None
+    seed_variation: int | None
+    height: int
+    width: int
+    post_processing: Sequence[PostProcessor]
+    karras: bool
+    tiling: bool
+    hires_fix: bool
+    clip_skip: int | None
+    facefixer_strength: float | None
+    loras: Sequence[Lora]
+    tis: Sequence[TextualInversion]
+    control_type: ControlType | None
+    image_is_control: bool
+    return_control_map: bool
+    workflow: str | None
+    transparent: bool
+    extra_texts: Sequence[ExtraText] | None
+    special: Mapping[str, Any] | None
+    steps: int | None
+    n: int
+
+
+PARAMS = frozenset(ImageParams.__struct_fields__)
+REQUEST = frozenset(ImageRequest.__struct_fields__) - {"prompt", "params"}
+
+
+def image_body(prompt: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The JSON body of `POST generate/async`: only what was asked for, so defaults are the horde's.
+
+    Bounds are left to the horde: it may know samplers or sizes that this client does not.
+    """
+    asked = {name: value for name, value in settings.items() if value is not None}
+    negative = asked.pop("negative_prompt", None)
+    params: dict[str, Any] = dict(asked.pop("extra_params", None) or {})
+    body: dict[str, Any] = {
+        "prompt": f"{prompt} {NEGATIVE_MARK} {negative}" if negative else prompt
+    }
+    for name, value in asked.items():
+        if name in PARAMS:
+            params[name] = str(value) if name == "seed" else value
+        elif name in REQUEST:
+            body[name] = value
+        else:
+            raise TypeError(_unknown(name))
+    if params:
+        body["params"] = params
+    built: dict[str, Any] = msgspec.to_builtins(body)
+    return built
+
+
+def asked_facts(body: Mapping[str, Any]) -> dict[str, Any]:
+    """What was asked, with the wire's defaults filled in, as it is noted in a finished picture."""
+    params: Mapping[str, Any] = body.get("params") or {}
+    defaults = ImageParams()
+    prompt, _, negative = str(body["prompt"]).partition(NEGATIVE_MARK)
+    default_steps = 20 if params.get("control_type") else 30
+    facts: dict[str, Any] = {
+        "prompt": prompt.strip(),
+        "negative_prompt": negative.strip(),
+        "steps": params.get("steps", default_steps),
+        "sampler_name": params.get("sampler_name", defaults.sampler_name),
+        "cfg_scale": params.get("cfg_scale", defaults.cfg_scale),
+        "karras": params.get("karras", defaults.karras),
+    }
+    for name in ("denoising_strength", "clip_skip", "control_type", "post_processing", "hires_fix"):
+        if params.get(name):
+            facts[name] = params[name]
+    if "source_image" in body:
+        facts["source_processing"] = body.get("source_processing", "img2img")
+    return facts
+
+
+def _unknown(name: str) -> str:
+    known = sorted(PARAMS | REQUEST | {"negative_prompt", "extra_params"})
+    close = get_close_matches(name, known, n=1)
+    hint = f"did you mean {close[0]}?" if close else f"known are: {', '.join(known)}"
+    return f"unknown setting {name!r}: {hint} (extra_params carries what this client does not know)"

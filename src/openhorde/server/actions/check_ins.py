@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""A worker reports for work: it is admitted, remembered, and now and then stored."""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from time import monotonic
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from openhorde.server.actions.queue import Fitting
+from openhorde.server.domain import policy
+from openhorde.server.domain.kinds import image
+from openhorde.server.domain.matching import prioritised
+from openhorde.server.domain.refusals import Refusal
+from openhorde.server.kit.ids import uuid7
+from openhorde.server.store import check_ins
+from openhorde.server.store.check_ins import CheckIn, WorkerRecord
+from openhorde.wire.work import ImagePop
+
+if TYPE_CHECKING:
+    from openhorde.server.actions.horde import Horde
+    from openhorde.server.store.users import Account
+
+STORE_SECONDS = 30.0
+"""A check-in is stored only if the last one is older than this."""
+
+READ_SECONDS = 5.0
+"""What others may have changed (maintenance, pause, speed) is read again after this."""
+
+ENTRIES_MAX = 20_000
+
+
+@dataclass(slots=True)
+class Entry:
+    """A worker that has popped here: its record, its last pop, and which lanes that fits.
+
+    `fitting_favoured` holds for its owner and priority users, who need not pay in advance.
+    """
+
+    record: WorkerRecord
+    read_at: float
+    stored_at: float
+    pop: ImagePop
+    models: tuple[str, ...]
+    fitting: Fitting
+    fitting_favoured: Fitting
+
+
+class CheckIns:
+    """The workers that one process has seen lately."""
+
+    def __init__(self) -> None:
+        self._entries: OrderedDict[tuple[int, str], Entry] = OrderedDict()
+
+    def find(self, user_id: int, name: str) -> Entry | None:
+        """The entry of a worker, if it is known here."""
+        return self._entries.get((user_id, name))
+
+    def keep(self, user_id: int, name: str, entry: Entry) -> None:
+        """Remember a worker; the one not seen longest is forgotten when there are too many."""
+        self._entries[user_id, name] = entry
+        self._entries.move_to_end((user_id, name))
+        if len(self._entries) > ENTRIES_MAX:
+            self._entries.popitem(last=False)
+
+    def forget(self, name: str) -> None:
+        """Somebody edited a worker: read it again at its next pop."""
+        for key in [key for key in self._entries if key[1] == name]:
+            del self._entries[key]
+
+
+async def check_in(horde: "Horde", owner: "Account", pop: ImagePop, address: str) -> Entry:
+    """Admit a worker that pops, and store what it says at most every half minute.
+
+    Raises Refusal when the owner may not run it, the name is taken, or it serves no known model.
+    """
+    if owner.anonymous:
+        raise Refusal("AnonForbiddenWorker")
+    if owner.deleted:
+        raise Refusal("DeletedUser")
+    if owner.flagged:
+        raise Refusal("WorkerFlaggedMaintenance")
+    now = monotonic()
+    entry = horde.check_ins.find(owner.id, pop.name)
+    if entry is None or now - entry.read_at > READ_SECONDS or entry.pop != pop:
+        entry = await _read(horde, owner, pop, address, entry, now)
+        horde.check_ins.keep(owner.id, pop.name, entry)
+    if now - entry.stored_at > STORE_SECONDS:
+        if not await _store(horde, owner, entry, address):
+            # The name was taken between our look and our insert, or the worker was deleted.
+            horde.check_ins.forget(pop.name)
+            return await check_in(horde, owner, pop, address)
+        entry.stored_at = now
+    return entry
+
+
+async def _read(
+    horde: "Horde", owner: "Account", pop: ImagePop, address: str, known: Entry | None, now: float
+) -> Entry:
+    name = policy.worker_name(pop.name)
+    models = horde.reference.accept(
+        pop.models,
+        customizer=owner.customizer,
+        special_alias=owner.alias if owner.special else None,
+    )
+    if not models:
+        raise Refusal("BadRequest", reason="models", given=pop.models[:5])
+    fresh = known is not None and now - known.read_at <= READ_SECONDS
+    record = known.record if known and fresh else await _record(horde, owner, pop, name, address)
+    if record.kind != image.NAME:
+        raise Refusal("PolymorphicNameConflict", name=name)
+    if record.user_id != owner.id:
+        raise Refusal("WrongCredentials", name=name)
+    offer = image.offer(
+        pop,
+        worker_id=str(record.id),
+        models=models,
+        trusted_owner=owner.trusted,
+        speed_things_per_second=record.speed or image.DIVISOR,
+        reference=horde.reference,
+    )
+    if known and known.fitting.offer == offer:
+        fitting, favoured = known.fitting, known.fitting_favoured
+    else:
+        fitting = Fitting(offer)
+        favoured = Fitting(prioritised(offer)) if pop.require_upfront_kudos else fitting
+    stored_at = known.stored_at if known else now - record.idle_seconds
+    read_at = known.read_at if known and fresh else now
+    return Entry(record, read_at, stored_at, pop, models, fitting, favoured)
+
+
+async def _record(
+    horde: "Horde", owner: "Account", pop: ImagePop, name: str, address: str
+) -> WorkerRecord:
+    """The worker as it is stored; a new one is admitted first."""
+    record = await check_ins.worker_by_name(horde.statements, name)
+    if record is not None:
+        return record
+    of_user, of_address = await check_ins.count_workers(horde.statements, owner.id, address)
+    policy.check_new_worker(
+        name,
+        trusted=owner.trusted,
+        invited=owner.worker_invited,
+        owned=of_user,
+        from_same_ip=of_address,
+        invite_only=False,
+    )
+    return WorkerRecord(
+        id=uuid7(),
+        kind=image.NAME,
+        name=name,
+        user_id=owner.id,
+        bridge_agent=pop.bridge_agent,
+        threads=pop.threads,
+        maintenance=False,
+        maintenance_message=None,
+        paused=False,
+        speed=None,
+        age_seconds=0.0,
+        idle_seconds=STORE_SECONDS + 1,
+    )
+
+
+async def _store(horde: "Horde", owner: "Account", entry: Entry, address: str) -> bool:
+    """Store a check-in; False when the name does not stand for this worker any more."""
+    record = entry.record
+    said = CheckIn(
+        worker_id=record.id,
+        kind=record.kind,
+        name=record.name,
+        user_id=owner.id,
+        bridge_agent=entry.pop.bridge_agent,
+        threads=entry.pop.threads,
+        models=entry.models,
+        offer=msgspec.to_builtins(entry.pop),
+        address=address,
+    )
+    if await check_ins.check_in(horde.statements, said) != record.id:
+        return False
+    horde.workforce.changed(record.id)
+    return True

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Finished pictures: where they are kept, and those that come in the body of a submit."""
+
+import asyncio
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from openhorde.server.domain.refusals import Refusal
+from openhorde.server.kit.pictures import PictureRefused, decode_base64, to_webp
+
+if TYPE_CHECKING:
+    from openhorde.server.actions.horde import Horde
+
+PIXELS_MAX = 16 * 3072 * 3072
+"""Four times the largest side, both ways: what the largest upscaler makes of it."""
+
+BYTES_MAX = 24 << 20
+QUALITY = 95
+
+
+def picture_key(job_id: UUID) -> str:
+    """Where a job's picture is kept."""
+    return f"{job_id}.webp"
+
+
+async def keep_picture(horde: "Horde", job_id: UUID, text: str) -> None:
+    """Store a picture that came as base64. Raises Refusal ImageValidationFailed."""
+    try:
+        webp = await asyncio.to_thread(_convert, text)
+    except PictureRefused as refused:
+        raise Refusal(
+            "ImageValidationFailed", field="generation", reason=refused.reason
+        ) from None
+    await horde.blobs.put(picture_key(job_id), webp, "image/webp")
+
+
+def _convert(text: str) -> bytes:
+    return to_webp(decode_base64(text, BYTES_MAX), quality=QUALITY, pixels_max=PIXELS_MAX)

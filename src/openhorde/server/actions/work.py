@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Work: a job is popped, delivered or given up."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import choice
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from openhorde.server.actions import check_ins
+from openhorde.server.actions.check_ins import Entry
+from openhorde.server.actions.pictures import keep_picture
+from openhorde.server.actions.requests import settle
+from openhorde.server.domain import ledger, lives, matching, policy
+from openhorde.server.domain.bridges import bridge_multiplier
+from openhorde.server.domain.kinds import image
+from openhorde.server.domain.kinds.image_terms import batch_amount, job_multiplier
+from openhorde.server.domain.needs import Needs
+from openhorde.server.domain.refusals import Refusal
+from openhorde.server.kit.ids import uuid7
+from openhorde.server.store import work
+from openhorde.server.store.work import Claim, ClaimedJob, JobFacts, LaneTerms
+from openhorde.wire.work import ImagePop
+
+if TYPE_CHECKING:
+    from openhorde.server.actions.horde import Horde
+    from openhorde.server.store.users import Account
+
+LOOKS_MAX = 25
+"""How often a pop looks again when what it saw was being taken by others at that moment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Popped:
+    """What a pop found: jobs of one request, or none and why (requests skipped, by reason)."""
+
+    jobs: Sequence[ClaimedJob]
+    skipped: dict[str, int]
+
+
+async def pop(horde: "Horde", owner: "Account", said: ImagePop, address: str) -> Popped:
+    """Find a worker the best-ranked job that it can do, and give it to it.
+
+    Raises Refusal when the worker is not admitted, or rests and its owner has nothing for it.
+    """
+    entry = await check_ins.check_in(horde, owner, said, address)
+    if entry.record.paused:
+        raise Refusal("WorkerMaintenance", reason="paused", worker=entry.record.name)
+    jobs = await _claim(horde, owner, entry)
+    if jobs:
+        horde.queue.started(image.NAME, max(job.rank for job in jobs))
+        return Popped(jobs, {})
+    if entry.record.maintenance:
+        raise Refusal(
+            "WorkerMaintenance",
+            reason="maintenance",
+            worker=entry.record.name,
+            message=entry.record.maintenance_message or "",
+        )
+    return Popped((), await _skipped(horde, entry))
+
+
+async def _claim(horde: "Horde", owner: "Account", entry: Entry) -> list[ClaimedJob]:
+    """Ask the database; look again, with fresh eyes, before taking "nothing" for an answer."""
+    favoured = [owner.id, *policy.priority_user_ids(entry.pop.priority_usernames)]
+    blocked_words = [word.lower() for word in policy.blacklist(entry.pop.blacklist)]
+    for look in range(LOOKS_MAX):
+        terms = await _terms(horde, entry, fresh=look > 0)
+        if not terms:
+            if look > 0:
+                return []
+            continue
+        claim = Claim(
+            worker_id=entry.record.id,
+            terms=terms,
+            favoured_users=favoured,
+            blocked_words=blocked_words,
+            ttl_factor=3 if entry.pop.extra_slow_worker else 1,
+        )
+        jobs = await work.claim(horde.statements, claim)
+        if jobs:
+            return jobs
+        if look > 0 and not await work.anything_waiting(horde.statements, claim):
+            return []
+        if look > 1:
+            await asyncio.sleep(0.002 * look)
+    return []
+
+
+async def _terms(horde: "Horde", entry: Entry, *, fresh: bool) -> list[LaneTerms]:
+    """The lanes that the worker fits, each on the terms of a model drawn for it."""
+    general = await horde.queue.fitting(entry.fitting, fresh=fresh)
+    resting = entry.record.maintenance
+    terms = [_lane_terms(horde, entry, lane, general=not resting) for lane in general]
+    if entry.fitting_favoured is not entry.fitting:
+        known = set(general)
+        more = await horde.queue.fitting(entry.fitting_favoured, fresh=False)
+        terms += [
+            _lane_terms(horde, entry, lane, general=False) for lane in more if lane not in known
+        ]
+    return terms
+
+
+def _lane_terms(horde: "Horde", entry: Entry, lane: int, *, general: bool) -> LaneTerms:
+    needs = horde.queue.needs(lane)
+    assert needs is not None
+    model = choice(_shared_models(entry, needs))
+    return LaneTerms(
+        lane,
+        model,
+        job_multiplier(needs, model, horde.reference),
+        batch_amount(needs, model, horde.reference, entry.pop),
+        general,
+    )
+
+
+def _shared_models(entry: Entry, needs: Needs) -> Sequence[str]:
+    if not needs.models:
+        return entry.models
+    return [model for model in entry.models if model in needs.models]
+
+
+async def _skipped(horde: "Horde", entry: Entry) -> dict[str, int]:
+    snapshot = await horde.queue.snapshot()
+    lanes = [
+        (needs, load.requests)
+        for lane, load in snapshot.lanes.items()
+        if (needs := horde.queue.needs(lane)) is not None
+    ]
+    return matching.tally(lanes, entry.fitting.offer)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """What a worker hands in for a job. `picture` is base64, null when it was uploaded."""
+
+    job_id: UUID
+    faulted: bool
+    picture: str | None
+    seed: int | None
+    metadata: list[dict[str, Any]]
+
+
+async def deliver(horde: "Horde", owner: "Account", delivery: Delivery) -> int:
+    """Take a result (or a failure) and pay for it; the reward in millikudos.
+
+    Raises Refusal InvalidJobID, WrongCredentials, DuplicateGen or AbortedGen.
+    """
+    job = await work.job_facts(horde.statements, delivery.job_id)
+    if job is None:
+        raise Refusal("InvalidJobID", id=str(delivery.job_id))
+    if job.owner_id != owner.id:
+        raise Refusal("WrongCredentials", name=str(delivery.job_id))
+    if delivery.faulted:
+        if job.state == "running":
+            await give_up(horde, job.id, outcome="faulted", metadata=delivery.metadata)
+        elif job.state == "done":
+            raise Refusal("DuplicateGen", id=str(job.id))
+        return 0
+    _check_running(job)
+    if delivery.picture is not None:
+        await keep_picture(horde, job.id, delivery.picture)
+    return await _pay(horde, owner, job, delivery)
+
+
+def _check_running(job: JobFacts) -> None:
+    if job.state == "done":
+        raise Refusal("DuplicateGen", id=str(job.id))
+    if job.state != "running":
+        raise Refusal("AbortedGen", id=str(job.id))
+
+
+async def _pay(horde: "Horde", owner: "Account", job: JobFacts, delivery: Delivery) -> int:
+    assert job.reward_milli is not None and job.price_milli is not None
+    censored = any(entry["type"] == "censorship" for entry in delivery.metadata)
+    transfers = ledger.deliver(
+        job.id,
+        job.request_id,
+        payer=job.user_id,
+        owner=owner.id,
+        owner_trusted=owner.trusted,
+        reward_milli=job.reward_milli,
+        price_milli=job.price_milli,
+        tax_milli=job.tax_each_milli,
+        censored=censored,
+        bridge_multiplier=bridge_multiplier(job.bridge_agent or ""),
+    )
+    account = ledger.balance_account(job.user_id)
+    paid_milli = sum(leg.amount_milli for leg in transfers if leg.debit == account)
+    if job.last_open:
+        remaining_milli = max(0, job.remaining_milli - paid_milli)
+        transfers += ledger.release(job.request_id, job.user_id, remaining_milli)
+    result = {
+        "seed": str(delivery.seed if delivery.seed is not None else 0),
+        "censored": censored,
+        "gen_metadata": delivery.metadata,
+    }
+    if not await work.deliver(horde.statements, job, result, paid_milli, transfers):
+        latest = await work.job_facts(horde.statements, job.id)
+        if latest is None:
+            raise Refusal("InvalidJobID", id=str(job.id))
+        _check_running(latest)
+    return job.reward_milli
+
+
+async def give_up(
+    horde: "Horde", job_id: UUID, *, outcome: str, metadata: list[dict[str, Any]] | None = None
+) -> None:
+    """Give a running job up: another takes its place, or the request has failed too often."""
+    failed = await work.fail(
+        horde.statements,
+        job_id,
+        uuid7(),
+        result={"outcome": outcome, "gen_metadata": metadata or []},
+        outcome=outcome,
+        faults_max=lives.FAULTS_MAX,
+    )
+    if failed is None:
+        return
+    if failed.lane is not None and failed.rank is not None:
+        horde.queue.joined(failed.lane, failed.rank)
+    else:
+        await settle(horde, failed.request_id)

@@ -1,0 +1,310 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The ASGI application: takes calls apart, hands them to their operation, answers in JSON.
+
+By hand rather than in layers of middleware: it stands in front of every job's five calls, and so
+what can be made once, at the start, is (routes, decoders, header lists).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING
+
+import asyncpg
+import msgspec
+import structlog
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+from starlette.types import Message, Receive, Scope, Send
+
+from openhorde import __version__
+from openhorde.server.api.addresses import client_address, url_root
+from openhorde.server.api.auth import identify, require_key
+from openhorde.server.api.bodies import BodyReader, read_query
+from openhorde.server.api.operations import Answer, Call, Invalid, Operation
+from openhorde.server.api.routes import Routes
+from openhorde.server.api.table import OPERATIONS
+from openhorde.server.api.throttle import Throttle, Throttled, WindowStorage
+from openhorde.server.api.words import refusal_answer
+from openhorde.server.domain.refusals import Refusal
+from openhorde.wire.errors import Error
+
+if TYPE_CHECKING:
+    from openhorde.server.actions.horde import Horde
+
+Lifespan = Callable[[], AbstractAsyncContextManager[None]]
+
+_METHODS = "POST, GET, OPTIONS, PUT, DELETE, PATCH, HEAD"
+_CROSS_ORIGIN = (
+    ("Access-Control-Allow-Origin", "*"),
+    ("Access-Control-Allow-Methods", _METHODS),
+    (
+        "Access-Control-Allow-Headers",
+        "Accept, apikey, Authorization, Cache-Control, Client-Agent, Content-Type,"
+        " Idempotency-Key, Last-Event-ID, Proxied-For, Proxy-Authorization, X-Fields,"
+        " X-Forwarded-For",
+    ),
+    (
+        "Access-Control-Expose-Headers",
+        "Horde-Node, Retry-After, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset",
+    ),
+    ("Access-Control-Max-Age", "86400"),
+)
+_LENGTH_DIGITS_MAX = 15
+_REMEMBERED_MAX = 1_000
+_encode = msgspec.json.Encoder().encode
+_log = structlog.get_logger("openhorde.api")
+
+
+class _BodyTooLarge(Exception):
+    """The body exceeds `limit` bytes."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit)
+        self.limit = limit
+
+
+class _Served:
+    """An operation with all that can be prepared for its calls."""
+
+    __slots__ = ("operation", "raw", "reader", "windows")
+
+    def __init__(self, operation: Operation, throttle: Throttle | None) -> None:
+        self.operation = operation
+        self.raw = operation.body is bytes
+        self.reader = None if operation.body is None or self.raw else BodyReader(operation.body)
+        self.windows = throttle.windows_of(operation.limits) if throttle else ()
+
+
+class Application:
+    """The server's HTTP side, as an ASGI application."""
+
+    def __init__(
+        self, horde: Horde, operations: Iterable[Operation], lifespan: Lifespan | None
+    ) -> None:
+        self._horde = horde
+        self._lifespan = lifespan
+        self._in_flight = 0
+        self._remembered: OrderedDict[tuple[str, str], tuple[float, Answer]] = OrderedDict()
+        settings = horde.settings
+        self._throttle: Throttle | None = None
+        if settings.rate_limits:
+            now: Callable[[], float] = lambda: horde.clock.now().timestamp()  # noqa: E731
+            self._throttle = Throttle(WindowStorage(now), now)
+        self._routes: Routes[_Served] = Routes()
+        for operation in operations:
+            self._routes.add(operation.method, operation.path, _Served(operation, self._throttle))
+        node = f"{settings.host}:{settings.port}:{__version__}"
+        self._common = _raw_headers((*_CROSS_ORIGIN, ("Horde-Node", node)))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection, as ASGI asks."""
+        if scope["type"] == "http":
+            self._in_flight += 1
+            try:
+                await self._serve(scope, receive, send)
+            finally:
+                self._in_flight -= 1
+        elif scope["type"] == "lifespan":
+            await self._live(receive, send)
+        else:
+            await send({"type": "websocket.close", "code": 1000})
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        if self._lifespan is None:
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+        else:
+            try:
+                context = self._lifespan()
+                await context.__aenter__()
+            except Exception as error:
+                await send({"type": "lifespan.startup.failed", "message": str(error)})
+                raise
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+            await context.__aexit__(None, None, None)
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path: str = scope["path"]
+        # Redirecting would lose the body of a POST: a slash at the end is just not there.
+        if len(path) > 1 and path.endswith("/"):
+            path = path.rstrip("/") or "/"
+        method: str = scope["method"]
+        limits: tuple[tuple[str, str], ...] = ()
+        found = self._routes.find(path)
+        if found is None:
+            missing = _failure(404, f"There is nothing at {path}.")
+            if method == "OPTIONS":
+                missing = Answer(b"")
+            await self._send(scope, send, missing, limits)
+            return
+        methods, parameters = found
+        served = methods.get("GET" if method == "HEAD" else method)
+        if served is None:
+            await self._send(scope, send, _not_served(method, path, methods), limits)
+            return
+        headers = dict(scope["headers"])
+        call = Call(
+            horde=self._horde,
+            headers=headers,
+            path=parameters,
+            query_string=scope["query_string"].decode("latin-1"),
+            client_address=client_address(scope, headers),
+            url_root=url_root(scope, headers, self._horde.settings),
+            receive=receive,
+            in_flight=self._in_flight,
+        )
+        try:
+            if self._throttle is not None and served.windows:
+                limits = self._throttle.admit(
+                    served.operation, served.windows, call, f"{method} {path}"
+                )
+            answer: Answer | Response = await self._answer(served, call, path)
+        except ClientDisconnect:
+            return
+        except Exception as error:
+            answer = _answer_error(error, method, path)
+        if isinstance(answer, Response):
+            await answer(scope, receive, self._with_headers(send, limits))
+        else:
+            await self._send(scope, send, answer, limits)
+
+    async def _answer(self, served: _Served, call: Call, path: str) -> Answer | Response:
+        """Perform a call, or give the answer again that another one just got."""
+        seconds = served.operation.cache_seconds
+        if not seconds or call.api_key:
+            return await _perform(served, call)
+        now = self._horde.clock.now().timestamp()
+        key = (path, call.query_string)
+        known = self._remembered.get(key)
+        if known is not None and 0 <= now - known[0] < seconds:
+            return known[1]
+        answer = await _perform(served, call)
+        if isinstance(answer, Answer):
+            answer.value = _encode(answer.value)
+            self._remembered[key] = (now, answer)
+            self._remembered.move_to_end(key)
+            if len(self._remembered) > _REMEMBERED_MAX:
+                self._remembered.popitem(last=False)
+        return answer
+
+    async def _send(
+        self,
+        scope: Scope,
+        send: Send,
+        answer: Answer,
+        limits: Sequence[tuple[str, str]],
+    ) -> None:
+        value = answer.value
+        body = value if isinstance(value, bytes) else _encode(value)
+        headers = [
+            *self._common,
+            (b"content-type", answer.media_type.encode()),
+            (b"content-length", str(len(body)).encode()),
+        ]
+        if limits or answer.headers:
+            headers += _raw_headers((*limits, *answer.headers))
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        await send(
+            {"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body}
+        )
+
+    def _with_headers(self, send: Send, limits: Sequence[tuple[str, str]]) -> Send:
+        """Give a response that sends itself (a stream) our headers too."""
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [
+                    *message.get("headers", ()),
+                    *self._common,
+                    *_raw_headers(limits),
+                ]
+            await send(message)
+
+        return send_with_headers
+
+
+def create_app(
+    horde: Horde,
+    *,
+    operations: Iterable[Operation] = OPERATIONS,
+    lifespan: Lifespan | None = None,
+) -> Application:
+    """The application that serves a horde. `lifespan` is entered while it runs."""
+    return Application(horde, operations, lifespan)
+
+
+async def _perform(served: _Served, call: Call) -> Answer | Response:
+    """Read what was sent, check who calls, and do it. What is wrong is raised, in this order."""
+    operation = served.operation
+    if operation.body is not None:
+        raw = await _read_body(call, operation.body_bytes_max)
+        call.body = served.reader.read(raw) if served.reader is not None else raw
+    if operation.query is not None:
+        call.query = read_query(operation.query, call.query_string)
+    require_key(operation.who, call)
+    await identify(operation.who, call)
+    result = await operation.handler(call)
+    if isinstance(result, (Answer, Response)):
+        return result
+    return Answer(result, operation.status)
+
+
+async def _read_body(call: Call, limit: int) -> bytes:
+    declared = call.headers.get(b"content-length", b"0")
+    if len(declared) > _LENGTH_DIGITS_MAX or (declared.isdigit() and int(declared) > limit):
+        raise _BodyTooLarge(limit)
+    parts = []
+    size = 0
+    async for part in call.chunks():
+        size += len(part)
+        if size > limit:
+            raise _BodyTooLarge(limit)
+        parts.append(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _answer_error(error: Exception, method: str, path: str) -> Answer:
+    if isinstance(error, Refusal):
+        status, body = refusal_answer(error)
+        return Answer(body, status)
+    if isinstance(error, Invalid):
+        return Answer(Error(message="Input payload validation failed", errors=error.errors), 400)
+    if isinstance(error, Throttled):
+        return Answer(Error(message=error.rate), 429, error.headers)
+    if isinstance(error, _BodyTooLarge):
+        message = f"The body is too large: at most {error.limit} bytes are taken."
+        return Answer(Error(message=message), 413)
+    if _unstorable(error):
+        # Such as a number that no column holds. Logged, as a rule should have caught it earlier.
+        _log.warning("data_refused", method=method, path=path, exc_info=error)
+        return _answer_error(Refusal("BadRequest", reason="a value is out of range"), method, path)
+    _log.error("call_failed", method=method, path=path, exc_info=error)
+    return Answer(Error(message="Internal Server Error"), 500)
+
+
+def _unstorable(error: Exception) -> bool:
+    """Whether no column can hold a value: PostgreSQL says so, or the driver cannot even send it."""
+    of_driver = isinstance(error, asyncpg.InterfaceError) and isinstance(error, ValueError)
+    return of_driver or isinstance(error, asyncpg.DataError)
+
+
+def _failure(status: int, message: str, headers: tuple[tuple[str, str], ...] = ()) -> Answer:
+    return Answer(Error(message=message), status, headers)
+
+
+def _not_served(method: str, path: str, methods: Iterable[str]) -> Answer:
+    allowed = sorted({*methods, "OPTIONS", *({"HEAD"} if "GET" in methods else ())})
+    headers = (("Allow", ", ".join(allowed)),)
+    if method == "OPTIONS":
+        return Answer(b"", 200, headers)
+    return _failure(405, f"{path} does not take {method}, only {headers[0][1]}.", headers)
+
+
+def _raw_headers(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
+    return [(name.lower().encode(), value.encode("latin-1")) for name, value in headers]

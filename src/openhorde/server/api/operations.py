@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""What an operation is, as it is declared in the tables of `api/v2`.
+
+Routes, documents, rate limits and the check of privileges are all made from these declarations;
+`table.py` puts them together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive
+
+from openhorde.server.domain.refusals import Refusal
+
+if TYPE_CHECKING:
+    from openhorde.server.actions.horde import Horde
+    from openhorde.server.store.users import Account
+
+BODY_BYTES_MAX = 1 << 20
+BODY_BYTES_MAX_PICTURES = 24 << 20
+
+
+class Who(Enum):
+    """Whose key an operation asks for. The anonymous key is a user's key too."""
+
+    ANYONE = "anyone; a key is ignored"
+    OPTIONAL = "anyone; a key that is sent must be known"
+    KNOWN = "a user; a missing key is answered like an unknown one"
+    USER = "a user"
+    MODERATOR = "a moderator"
+
+
+class Bucket(Enum):
+    """What a rate limit counts by. Every bucket is further divided by operation."""
+
+    ADDRESS = "address"
+    ADDRESS_AND_PATH = "address and path"
+    KEY_AND_PATH = "key and path"
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """So many calls in a fixed window: `rate` reads like "90/minute" or "2/second".
+
+    `rate_anonymous` holds instead for callers without a key or with the anonymous one.
+    """
+
+    rate: str
+    bucket: Bucket = Bucket.ADDRESS
+    rate_anonymous: str | None = None
+
+
+DEFAULT_LIMITS = (Limit("90/minute"),)
+
+
+@dataclass(slots=True)
+class Answer:
+    """A handler's answer where the value alone does not say it all.
+
+    A value of type `bytes` is sent as it is; anything else as JSON.
+    """
+
+    value: object
+    status: int = 200
+    headers: tuple[tuple[str, str], ...] = ()
+    media_type: str = "application/json; charset=utf-8"
+
+
+class Invalid(Exception):
+    """What was sent does not fit its declaration: `errors` says per field what is wrong."""
+
+    def __init__(self, errors: Mapping[str, str]) -> None:
+        super().__init__(errors)
+        self.errors = dict(errors)
+
+
+class Call:
+    """One call of an operation: who, from where, with what.
+
+    `body` and `query` are of the operation's declared types (None where it declares none; raw
+    bytes where it declares `bytes`), `path` holds the parameters of the path. `client_address` is
+    the caller as the one trusted proxy sees it, `url_root` how the outside reaches this server
+    (no slash at the end), `api_key` what was sent, or "". `headers` has lower-case names.
+    `in_flight` calls are being served by this process, this one included.
+    """
+
+    __slots__ = (
+        "account",
+        "api_key",
+        "body",
+        "client_address",
+        "client_agent",
+        "headers",
+        "horde",
+        "in_flight",
+        "path",
+        "query",
+        "query_string",
+        "receive",
+        "url_root",
+    )
+
+    def __init__(
+        self,
+        *,
+        horde: Horde,
+        headers: Mapping[bytes, bytes],
+        path: Mapping[str, str],
+        query_string: str,
+        client_address: str,
+        url_root: str,
+        receive: Receive,
+        in_flight: int = 1,
+    ) -> None:
+        self.horde = horde
+        self.headers = headers
+        self.path = path
+        self.query_string = query_string
+        self.client_address = client_address
+        self.url_root = url_root
+        self.receive = receive
+        self.in_flight = in_flight
+        self.client_agent = headers.get(b"client-agent", b"unknown:0:unknown").decode("latin-1")
+        self.api_key = headers.get(b"apikey", b"").decode("latin-1")
+        self.account: Account | None = None
+        self.body: Any = None
+        self.query: Any = None
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it comes in, for operations that declare none and read it themselves."""
+        more = True
+        while more:
+            message = await self.receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            yield message.get("body", b"")
+            more = message.get("more_body", False)
+
+    @property
+    def caller(self) -> Account:
+        """The account of the caller, where the operation asks for a user."""
+        if self.account is None:
+            raise Refusal("InvalidAPIKey")
+        return self.account
+
+
+Handler = Callable[[Call], Awaitable[object]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One method on one path, and all that is known about it.
+
+    `path` may hold parameters: `{id}` is one segment, `{key:path}` the whole rest. `body` and
+    `query` are msgspec structs (`body` may be `bytes`: taken as it is), `answer` is what success
+    carries, `answers` what other statuses of success carry. `refusals` are the codes of
+    `words.py` that its callers should expect. Several `limits` all hold; none at all exempts.
+    An answer to a caller without a key is given again for `cache_seconds`.
+    `tag` groups the document; operations tagged "" are not in it.
+    """
+
+    name: str
+    method: str
+    path: str
+    handler: Handler
+    summary: str
+    tag: str
+    who: Who = Who.ANYONE
+    body: Any = None
+    query: type | None = None
+    answer: Any = None
+    status: int = 200
+    answers: Mapping[int, Any] = field(default_factory=dict)
+    limits: tuple[Limit, ...] = DEFAULT_LIMITS
+    refusals: tuple[str, ...] = ()
+    body_bytes_max: int = BODY_BYTES_MAX
+    cache_seconds: float = 0
+
+
+def uuid_of(text: str, code: str) -> UUID:
+    """Read an id from a path; what is no UUID names nothing, so it is refused with `code`."""
+    try:
+        return UUID(text)
+    except ValueError:
+        raise Refusal(code, id=text) from None

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Image requests: asked for, checked, read and cancelled."""
+
+from uuid import UUID
+
+from openhorde.server.actions import requests
+from openhorde.server.actions.requests import Client, Priced
+from openhorde.server.api.operations import (
+    BODY_BYTES_MAX_PICTURES,
+    Answer,
+    Bucket,
+    Call,
+    Limit,
+    Operation,
+    Who,
+    uuid_of,
+)
+from openhorde.server.api.v2.requests_shown import check_shown, status_shown
+from openhorde.wire.requests import (
+    ImageRequest,
+    PriceLine,
+    RequestCheck,
+    RequestPriced,
+    RequestQueued,
+    RequestStatus,
+)
+
+
+async def post_image_request(call: Call) -> Answer:
+    """Queue an image request, or only price it when it is a dry run."""
+    client = Client(agent=call.client_agent, address=call.client_address)
+    outcome = await requests.submit(call.horde, call.caller, call.body, client)
+    if isinstance(outcome, Priced):
+        return Answer(
+            RequestPriced(
+                kudos=outcome.kudos_milli / 1000,
+                lines=[
+                    PriceLine(label=line.label, kudos=line.milli / 1000) for line in outcome.lines
+                ],
+                warnings=list(outcome.warnings) or None,
+            ),
+            status=200,
+        )
+    return Answer(
+        RequestQueued(
+            id=str(outcome.request_id),
+            kudos=outcome.kudos_milli / 1000,
+            message=outcome.message,
+            warnings=list(outcome.warnings) or None,
+        ),
+        status=202,
+    )
+
+
+async def get_image_check(call: Call) -> RequestCheck:
+    """How far an image request is, without its pictures."""
+    return check_shown(await requests.check(call.horde, _request_id(call)))
+
+
+async def get_image_status(call: Call) -> RequestStatus:
+    """How far an image request is, with its pictures."""
+    return await status_shown(call.horde, await requests.check(call.horde, _request_id(call)))
+
+
+async def delete_image_status(call: Call) -> RequestStatus:
+    """Cancel what is left of an image request; answers how it stood before."""
+    return await status_shown(call.horde, await requests.cancel(call.horde, _request_id(call)))
+
+
+def _request_id(call: Call) -> UUID:
+    return uuid_of(call.path["id"], "RequestNotFound")
+
+
+OPERATIONS = (
+    Operation(
+        name="post_image_async_generate",
+        method="POST",
+        path="/api/v2/generate/async",
+        handler=post_image_request,
+        summary="Queue an image request; with dry_run only price it",
+        tag="generate",
+        who=Who.USER,
+        body=ImageRequest,
+        answer=RequestQueued,
+        status=202,
+        answers={200: RequestPriced},
+        limits=(
+            Limit("90/minute", Bucket.ADDRESS_AND_PATH),
+            Limit("2/second", Bucket.ADDRESS_AND_PATH),
+            Limit("2/second", Bucket.KEY_AND_PATH, rate_anonymous="60/second"),
+        ),
+        refusals=(
+            "InvalidAPIKey",
+            "MissingPrompt",
+            "KudosUpfront",
+            "TooManyPrompts",
+            "WorkerNotFound",
+            "ImageValidationFailed",
+            "SourceImageSizeExceeded",
+            "SourceImageResolutionExceeded",
+        ),
+        body_bytes_max=BODY_BYTES_MAX_PICTURES,
+    ),
+    Operation(
+        name="get_image_async_check",
+        method="GET",
+        path="/api/v2/generate/check/{id}",
+        handler=get_image_check,
+        summary="How far an image request is, without its pictures",
+        tag="generate",
+        answer=RequestCheck,
+        limits=(Limit("10/second", Bucket.ADDRESS_AND_PATH),),
+        refusals=("RequestNotFound",),
+    ),
+    Operation(
+        name="get_image_async_status",
+        method="GET",
+        path="/api/v2/generate/status/{id}",
+        handler=get_image_status,
+        summary="How far an image request is, with its pictures",
+        tag="generate",
+        answer=RequestStatus,
+        limits=(Limit("10/minute", Bucket.ADDRESS_AND_PATH),),
+        refusals=("RequestNotFound",),
+    ),
+    Operation(
+        name="delete_image_async_status",
+        method="DELETE",
+        path="/api/v2/generate/status/{id}",
+        handler=delete_image_status,
+        summary="Cancel what is left of an image request",
+        tag="generate",
+        answer=RequestStatus,
+        limits=(Limit("10/minute", Bucket.ADDRESS_AND_PATH),),
+        refusals=("RequestNotFound",),
+    ),
+)

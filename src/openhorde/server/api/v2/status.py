@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Status: is this node alive, what is served, how long is the queue?"""
+
+import asyncio
+from typing import Literal
+
+import asyncpg
+from msgspec import Struct
+
+from openhorde import __version__
+from openhorde.server.api.operations import Answer, Call, Limit, Operation, Who
+from openhorde.server.api.v2.models_shown import Demand, demand_by_model, show_models
+from openhorde.server.store import status
+from openhorde.wire.status import ActiveModel, Heartbeat, Performance
+
+DATABASE_SECONDS_MAX = 2.0
+_MEGA = 1_000_000
+
+
+class ModelsQuery(Struct, kw_only=True):
+    """Which models: of one type; served by so many threads; known to the reference or not."""
+
+    type: Literal["image", "text"] = "image"
+    min_count: int | None = None
+    max_count: int | None = None
+    model_state: Literal["known", "custom", "all"] = "all"
+
+
+class Modes(Struct, kw_only=True, omit_defaults=True):
+    """The horde's modes; `raid_mode` is for moderators' eyes."""
+
+    maintenance_mode: bool
+    invite_only_mode: bool
+    raid_mode: bool | None = None
+
+
+class NewsItem(Struct, kw_only=True):
+    """A piece of news."""
+
+    date_published: str
+    newspiece: str
+    importance: str
+    title: str
+    tags: list[str]
+    more_info_urls: list[str]
+
+
+async def get_heartbeat(call: Call) -> Answer:
+    """Facts of this node. Always 200: who asks wants to read them."""
+    pool = call.horde.pool
+    try:
+        async with asyncio.timeout(DATABASE_SECONDS_MAX):
+            connected = await status.answers(call.horde.statements)
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+        connected = False
+    threads = pool.get_max_size()
+    queue = max(0, call.in_flight - threads)
+    message: Literal["OK", "DOWN", "OVERLOADED"] = "OVERLOADED" if queue else "OK"
+    beat = Heartbeat(
+        message=message if connected else "DOWN",
+        version=__version__,
+        queue=queue,
+        threads=threads,
+        active_count=pool.get_size() - pool.get_idle_size(),
+        db_connection="OK" if connected else "DOWN",
+    )
+    return Answer(beat)
+
+
+async def get_models(call: Call) -> list[ActiveModel]:
+    """What is served now and how much of it is asked for."""
+    query: ModelsQuery = call.query
+    if query.type != "image":
+        return []
+    reference = call.horde.reference
+    return [
+        model
+        for model in await _models(call)
+        if "horde_special" not in model.name
+        and (query.min_count is None or model.count >= query.min_count)
+        and (query.max_count is None or model.count <= query.max_count)
+        and query.model_state in ("all", "known" if reference.is_known(model.name) else "custom")
+    ]
+
+
+async def get_model(call: Call) -> list[ActiveModel]:
+    """The same for one model: a list of one, or of none."""
+    name = call.path["model_name"]
+    return [model for model in await _models(call) if model.name == name]
+
+
+async def get_performance(call: Call) -> Performance:
+    """True totals: what waits, and what workers have in hand."""
+    statements = call.horde.statements
+    queued = await _demand(call)
+    done = await status.things_of_past_minute(statements)
+    roster = await call.horde.workforce.roster()
+    of_image = [worker for _, worker in roster.offers if worker.kind == "image"]
+    return Performance(
+        queued_requests=sum(demand.jobs for _, demand in queued),
+        queued_megapixelsteps=round(sum(demand.things for _, demand in queued) / _MEGA, 2),
+        past_minute_megapixelsteps=round(done.get("image", 0) / _MEGA, 2),
+        worker_count=len(of_image),
+        thread_count=sum(worker.threads for worker in of_image),
+    )
+
+
+async def get_modes(call: Call) -> Modes:
+    """This horde has no modes yet: everything is open."""
+    modes = Modes(maintenance_mode=False, invite_only_mode=False)
+    if call.account is not None and call.account.moderator:
+        modes.raid_mode = False
+    return modes
+
+
+async def get_news(call: Call) -> list[NewsItem]:
+    """No news."""
+    return []
+
+
+async def _demand(call: Call) -> list[tuple[tuple[str, ...], Demand]]:
+    """What waits or is in hand in each lane of image work, with the models it names."""
+    horde = call.horde
+    snapshot = await horde.queue.snapshot()
+    running = await status.running_by_lane(horde.statements)
+    found = []
+    for lane in {*snapshot.lanes, *running}:
+        needs = horde.queue.needs(lane)
+        if needs is None or needs.kind != "image":
+            continue
+        loads = [load for load in (snapshot.lanes.get(lane), running.get(lane)) if load]
+        jobs = sum(load.jobs for load in loads)
+        found.append((needs.models, Demand(jobs, sum(load.things for load in loads))))
+    return found
+
+
+async def _models(call: Call) -> list[ActiveModel]:
+    roster = await call.horde.workforce.roster()
+    return show_models(
+        [(worker.models, worker.threads) for _, worker in roster.offers if worker.kind == "image"],
+        await status.speeds_by_model(call.horde.statements, "image"),
+        demand_by_model(await _demand(call)),
+        call.horde.reference,
+    )
+
+
+OPERATIONS = (
+    Operation(
+        name="get_heartbeat",
+        method="GET",
+        path="/api/v2/status/heartbeat",
+        handler=get_heartbeat,
+        summary="Is this node alive?",
+        tag="status",
+        answer=Heartbeat,
+        limits=(),
+    ),
+    Operation(
+        name="get_models",
+        method="GET",
+        path="/api/v2/status/models",
+        handler=get_models,
+        summary="The models that are served now, with their queues",
+        tag="status",
+        query=ModelsQuery,
+        answer=list[ActiveModel],
+        cache_seconds=2,
+    ),
+    Operation(
+        name="get_model_single",
+        method="GET",
+        path="/api/v2/status/models/{model_name:path}",
+        handler=get_model,
+        summary="One model that is served now, with its queue",
+        tag="status",
+        answer=list[ActiveModel],
+        cache_seconds=1,
+    ),
+    Operation(
+        name="get_horde_load",
+        method="GET",
+        path="/api/v2/status/performance",
+        handler=get_performance,
+        summary="How much waits, who works and how fast",
+        tag="status",
+        answer=Performance,
+        cache_seconds=1,
+    ),
+    Operation(
+        name="get_horde_modes",
+        method="GET",
+        path="/api/v2/status/modes",
+        handler=get_modes,
+        summary="Is the horde in maintenance or invite-only?",
+        tag="status",
+        who=Who.OPTIONAL,
+        answer=Modes,
+        limits=(Limit("30/minute"),),
+        refusals=("InvalidAPIKey",),
+    ),
+    Operation(
+        name="get_horde_news",
+        method="GET",
+        path="/api/v2/status/news",
+        handler=get_news,
+        summary="News of the horde",
+        tag="status",
+        answer=list[NewsItem],
+    ),
+)

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Image work: workers pop jobs and submit results."""
+
+import base64
+import secrets
+
+import msgspec
+
+from openhorde.server.actions import work
+from openhorde.server.actions.pictures import BYTES_MAX, picture_key
+from openhorde.server.actions.work import Delivery
+from openhorde.server.api.operations import (
+    BODY_BYTES_MAX_PICTURES,
+    Call,
+    Limit,
+    Operation,
+    Who,
+    uuid_of,
+)
+from openhorde.server.domain.bridges import wants_base64_sources
+from openhorde.server.domain.kinds import image
+from openhorde.server.store.work import ClaimedJob
+from openhorde.wire.image import ExtraSourceImage, ImagePayload
+from openhorde.wire.requests import ImageRequest
+from openhorde.wire.work import ImageJob, ImagePop, ImageSubmit, Rewarded, Skipped
+
+UPLOAD_SECONDS_MIN = 1800
+UPLOADED = "R2"
+
+
+async def post_image_pop(call: Call) -> ImageJob:
+    """Give a worker the best image job it can do."""
+    popped = await work.pop(call.horde, call.caller, call.body, call.client_address)
+    if not popped.jobs:
+        return ImageJob(skipped=Skipped(**popped.skipped))
+    first = popped.jobs[0]
+    request = msgspec.json.decode(first.body, type=ImageRequest)
+    lifetime_seconds = max(UPLOAD_SECONDS_MIN, first.ttl_seconds)
+    uploads = [
+        await call.horde.blobs.upload_url(
+            picture_key(job.id), lifetime_seconds=lifetime_seconds, bytes_max=BYTES_MAX
+        )
+        for job in popped.jobs
+    ]
+    answer = ImageJob(
+        id=str(first.id),
+        ids=[str(job.id) for job in popped.jobs],
+        model=first.model,
+        payload=_payload(request, first, len(popped.jobs)),
+        source_processing=request.source_processing,
+        r2_upload=uploads[0],
+        r2_uploads=uploads,
+        ttl=first.ttl_seconds,
+    )
+    if first.sources:
+        await _add_sources(call, answer, first, lifetime_seconds)
+    return answer
+
+
+def _payload(request: ImageRequest, job: ClaimedJob, amount: int) -> ImagePayload:
+    if job.seed is None:
+        seed = secrets.randbits(32)
+    elif request.params.seed_variation:
+        left = job.asked - job.ordinal + 1
+        seed = image.job_seed(job.seed, request.params.seed_variation, left)
+    else:
+        seed = job.seed
+    return image.payload(request, seed=seed, n_iter=amount)
+
+
+async def _add_sources(
+    call: Call, answer: ImageJob, job: ClaimedJob, lifetime_seconds: int
+) -> None:
+    """Link the source pictures, or put them into the answer for agents that can't follow a link.
+
+    The old worker takes a link for a picture unless it says https.
+    """
+    inline = wants_base64_sources(call.body.bridge_agent)
+    sources = job.sources or {}
+
+    async def source(key: str) -> str:
+        if inline:
+            return base64.b64encode(await call.horde.blobs.get(key) or b"").decode()
+        return await call.horde.blobs.download_url(key, lifetime_seconds=lifetime_seconds)
+
+    if "image" in sources:
+        answer.source_image = await source(sources["image"])
+    if "mask" in sources:
+        answer.source_mask = await source(sources["mask"])
+    if sources["extra"]:
+        answer.extra_source_images = [
+            ExtraSourceImage(image=await source(key), strength=strength)
+            for key, strength in sources["extra"]
+        ]
+
+
+async def post_image_submit(call: Call) -> Rewarded:
+    """Take a worker's result."""
+    said: ImageSubmit = call.body
+    picture = said.generation
+    delivery = Delivery(
+        job_id=uuid_of(said.id, "InvalidJobID"),
+        faulted=said.state == "faulted",
+        picture=None if picture == UPLOADED or said.state == "faulted" else picture,
+        seed=said.seed,
+        metadata=msgspec.to_builtins(said.gen_metadata),
+    )
+    return Rewarded(reward=await work.deliver(call.horde, call.caller, delivery) / 1000)
+
+
+OPERATIONS = (
+    Operation(
+        name="post_image_job_pop",
+        method="POST",
+        path="/api/v2/generate/pop",
+        handler=post_image_pop,
+        summary="A worker asks for an image job",
+        tag="work",
+        who=Who.USER,
+        body=ImagePop,
+        answer=ImageJob,
+        limits=(Limit("60/second"),),
+        refusals=(
+            "InvalidAPIKey",
+            "AnonForbiddenWorker",
+            "WorkerMaintenance",
+            "WrongCredentials",
+            "BadRequest",
+        ),
+    ),
+    Operation(
+        name="post_image_job_submit",
+        method="POST",
+        path="/api/v2/generate/submit",
+        handler=post_image_submit,
+        summary="A worker hands in a picture",
+        tag="work",
+        who=Who.USER,
+        body=ImageSubmit,
+        answer=Rewarded,
+        limits=(Limit("60/second"),),
+        refusals=(
+            "InvalidAPIKey",
+            "InvalidJobID",
+            "WrongCredentials",
+            "DuplicateGen",
+            "AbortedGen",
+            "ImageValidationFailed",
+        ),
+        body_bytes_max=BODY_BYTES_MAX_PICTURES,
+    ),
+)

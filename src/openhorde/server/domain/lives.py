@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The one life of a job, and what a request's life follows from (rules 1.6, 1.7).
+
+```
+              pop             deliver
+  waiting ----------> running ----------> done
+     |                   |--- fault ----> faulted   (and, while retries last, a new waiting job)
+     |--- cancel --------|--- cancel ---> cancelled
+     |--- expire --------|--- expire ---> expired
+```
+"""
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final
+
+from msgspec import Struct
+
+from openhorde.server.domain.refusals import Refusal
+
+FAULTS_MAX: Final = 3
+"""This many faulted jobs make a request faulted."""
+
+RETRIES: Final = FAULTS_MAX - 1
+REQUEST_TTL: Final = timedelta(minutes=20)
+REQUEST_TTL_EXTRA_SLOW: Final = timedelta(minutes=60)
+
+
+class State(StrEnum):
+    """Where a job is. All but waiting and running are final."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    DONE = "done"
+    FAULTED = "faulted"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+
+class Event(StrEnum):
+    """What can happen to a job. A job whose time to live is over gets `fault`."""
+
+    POP = "pop"
+    DELIVER = "deliver"
+    FAULT = "fault"
+    CANCEL = "cancel"
+    EXPIRE = "expire"
+
+
+MOVES: Final[dict[tuple[State, Event], State]] = {
+    (State.WAITING, Event.POP): State.RUNNING,
+    (State.WAITING, Event.CANCEL): State.CANCELLED,
+    (State.WAITING, Event.EXPIRE): State.EXPIRED,
+    (State.RUNNING, Event.DELIVER): State.DONE,
+    (State.RUNNING, Event.FAULT): State.FAULTED,
+    (State.RUNNING, Event.CANCEL): State.CANCELLED,
+    (State.RUNNING, Event.EXPIRE): State.EXPIRED,
+}
+FINAL: Final = frozenset(State) - {state for state, _ in MOVES}
+
+
+class RequestCounts(Struct, frozen=True, kw_only=True):
+    """How many jobs a request asked for and how many are where now."""
+
+    asked: int
+    waiting: int = 0
+    running: int = 0
+    done: int = 0
+    faulted: int = 0
+
+
+class Progress(Struct, frozen=True):
+    """The numbers of a check (rules 1.6), all from the same counts."""
+
+    finished: int
+    processing: int
+    restarted: int
+    waiting: int
+    done: bool
+    faulted: bool
+
+
+def move(state: State, event: Event) -> State:
+    """The state after the event.
+
+    Raises `Refusal`: DuplicateGen for a job that is done, AbortedGen for one given up, and
+    InvalidJobID for a delivery of a job that nobody works on.
+    """
+    after = MOVES.get((state, event))
+    if after is not None:
+        return after
+    if state is State.DONE:
+        raise Refusal("DuplicateGen", state=state.value)
+    if state in FINAL:
+        raise Refusal("AbortedGen", state=state.value)
+    raise Refusal("InvalidJobID", state=state.value)
+
+
+def is_faulted(counts: RequestCounts) -> bool:
+    """Whether too many of the request's jobs failed."""
+    return counts.faulted >= FAULTS_MAX
+
+
+def is_done(counts: RequestCounts) -> bool:
+    """Whether nothing more will come: faulted, or nothing waits and nobody works on it."""
+    return is_faulted(counts) or (counts.waiting <= 0 and counts.running <= 0)
+
+
+def check(counts: RequestCounts) -> Progress:
+    """What a client hears about the request's jobs."""
+    left = counts.asked - counts.running - counts.done
+    return Progress(
+        finished=counts.done,
+        processing=counts.running,
+        restarted=counts.faulted,
+        waiting=min(max(counts.waiting, 0), max(left, 0)),
+        done=is_done(counts),
+        faulted=is_faulted(counts),
+    )
+
+
+def requeues(counts: RequestCounts) -> bool:
+    """Whether a job that has just faulted is replaced by a new waiting one.
+
+    `counts` include the fault. It is not replaced when it was the last fault that the request can
+    bear, nor when enough other jobs are done or on their way. A cancelled request asks for no more
+    than it has (`asked` becomes `done`), so nothing of it is replaced.
+    """
+    open_or_done = counts.waiting + counts.running + counts.done
+    return not is_faulted(counts) and open_or_done < counts.asked
+
+
+def remaining_seconds(things: int, speed_things_per_second: float, elapsed_seconds: float) -> float:
+    """How long a running job will still take, by its worker's mean speed; never negative."""
+    if speed_things_per_second <= 0:
+        return 0.0
+    return max(0.0, things / speed_things_per_second - elapsed_seconds)
+
+
+def wait_seconds(
+    *,
+    things_ahead: int,
+    mean_speed: float,
+    active_threads: int,
+    jobs_ahead: int,
+    remaining_running_seconds: float,
+    divisor: int,
+) -> int:
+    """How long until the request is done (rules 1.6).
+
+    `things_ahead` and `jobs_ahead` include its own waiting ones; `mean_speed` is things a second of
+    one thread; `remaining_running_seconds` is the largest of its running jobs. `divisor` is the
+    kind's: an unknown speed counts as one shown unit a second.
+    """
+    rate = mean_speed * min(active_threads, jobs_ahead)
+    return round(things_ahead / (rate if rate > 0 else divisor) + remaining_running_seconds)
+
+
+def expiry_after(expiry: datetime, now: datetime, *, extra_slow: bool = False) -> datetime:
+    """When a request expires after one of its jobs was popped or charged.
+
+    Twenty minutes from now unless it is later already; exactly an hour from now when an extra slow
+    worker took it.
+    """
+    if extra_slow:
+        return now + REQUEST_TTL_EXTRA_SLOW
+    return max(expiry, now + REQUEST_TTL)
+
+
+def is_overdue(popped: datetime, ttl_seconds: int, now: datetime) -> bool:
+    """Whether the sweep gives up a running job."""
+    return now > popped + timedelta(seconds=ttl_seconds)

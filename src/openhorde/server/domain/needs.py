@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The vocabulary of needs: what a request may need of a worker, each word explained once.
+
+A request is turned once into `Needs`, a worker's check-in into an `Offer`. Both speak the words
+below, so the rule of matching is set inclusion. A feature that only some workers have is one word
+here and one line in its kind.
+"""
+
+from hashlib import blake2b
+from typing import Final, get_args
+
+import msgspec
+from msgspec import Struct
+
+from openhorde.wire.image import PostProcessor, Sampler
+
+SAMPLERS: Final[tuple[str, ...]] = get_args(Sampler)
+POST_PROCESSORS: Final[tuple[str, ...]] = get_args(PostProcessor)
+
+
+class NeedWord(Struct, frozen=True):
+    """One need. Reasons are fields of the wire's `Skipped`.
+
+    `reason` is told when the worker's owner forbids it, `reason_when_agent_lacks` when the agent's
+    version cannot do it. `rule` and `rule_when_agent_lacks` are the rows of the table in rules 4.4
+    that say so (0: checked before the table); they order the reasons.
+    """
+
+    word: str
+    meaning: str
+    reason: str
+    rule: int
+    reason_when_agent_lacks: str = "bridge_version"
+    rule_when_agent_lacks: int = 0
+
+
+def sampler_word(sampler: str, *, karras: bool) -> str:
+    """The need of a sampler, with or without Karras sigmas."""
+    return f"sampler:{sampler}:karras" if karras else f"sampler:{sampler}"
+
+
+def post_processor_word(name: str) -> str:
+    """The need of one post-processor."""
+    return f"post-processor:{name}"
+
+
+def _agent_only(word: str, meaning: str, rule: int) -> NeedWord:
+    return NeedWord(word, meaning, "bridge_version", rule, "bridge_version", rule)
+
+
+_ALLOWED = (
+    NeedWord("nsfw", "the owner serves requests that are not safe for work", "nsfw", 2),
+    NeedWord("trusted", "the owner is trusted", "untrusted", 3),
+    NeedWord("img2img", "starts from a source image", "img2img", 12, "img2img", 7),
+    NeedWord("painting", "fills in or extends a picture", "painting", 8, "painting", 8),
+    NeedWord("inpainting_model", "serves a model made for filling in", "models", 8),
+    NeedWord("ordinary_model", "serves a model not made for filling in", "models", 9),
+    NeedWord("any_model", "serves no model reserved for special users", "models", 0),
+    NeedWord("fast", "not slow: at least 500 000 pixelsteps a second", "performance", 0),
+    NeedWord("brisk", "does not call itself extra slow", "performance", 0),
+    NeedWord("lora", "applies loras", "lora", 0),
+    NeedWord("post_processing", "post-processes", "post_processing", 20, rule_when_agent_lacks=11),
+    NeedWord("controlnet", "follows a control map", "controlnet", 14, rule_when_agent_lacks=14),
+    NeedWord("sdxl_controlnet", "control maps on SDXL, should it serve SDXL", "controlnet", 15),
+    NeedWord("transparent", "pictures with transparency", "controlnet", 0),
+    NeedWord("unsafe_ip", "serves requests from doubtful addresses", "unsafe_ip", 17),
+    NeedWord(
+        "many_steps", "serves more steps than the model's comfortable number", "step_count", 18
+    ),
+    NeedWord("generous", "serves those who could not pay in advance", "kudos", 21),
+)
+_AGENT = (
+    _agent_only("r2", "uploads its results to object storage", 0),
+    _agent_only("extra_sources", "takes extra source images", 0),
+    _agent_only("textual_inversion", "loads textual inversions", 0),
+    _agent_only("tiling", "makes seamless pictures", 13),
+    _agent_only("return_control_map", "returns the control map as the picture", 13),
+    _agent_only("image_is_control", "takes the source image as the control map", 14),
+    _agent_only("qr_code", "hides a QR code in the picture", 15),
+    _agent_only("hires_fix", "works in two passes", 16),
+    _agent_only("stable_cascade_2pass", "two passes on Stable Cascade, should it serve that", 16),
+    _agent_only("flux", "agent new enough for Flux, should it serve that", 16),
+    _agent_only("clip_skip", "skips the last layers of the text encoder", 16),
+    _agent_only("lora_versions", "finds loras by version", 16),
+)
+_SAMPLERS = tuple(
+    _agent_only(sampler_word(name, karras=karras), f"sampler {name}{suffix}", 10)
+    for name in SAMPLERS
+    for karras, suffix in ((False, ""), (True, " with Karras sigmas"))
+)
+_POST_PROCESSORS = tuple(
+    _agent_only(post_processor_word(name), f"post-processor {name}", 11) for name in POST_PROCESSORS
+)
+WORDS: Final[dict[str, NeedWord]] = {
+    need.word: need for need in (*_ALLOWED, *_AGENT, *_SAMPLERS, *_POST_PROCESSORS)
+}
+
+
+class Needs(Struct, frozen=True, kw_only=True):
+    """What one request needs. Tuples are sorted; `models` empty means any.
+
+    `pixels` is width x height. `workers` names the only workers that may serve it, or, when
+    `workers_excluded`, those that may not.
+    """
+
+    kind: str
+    words: tuple[str, ...] = ()
+    pixels: int = 0
+    models: tuple[str, ...] = ()
+    workers: tuple[str, ...] = ()
+    workers_excluded: bool = False
+
+    def signature(self) -> str:
+        """The identity of these needs: equal needs share a lane of the queue. 32 hex digits."""
+        return blake2b(msgspec.json.encode(self), digest_size=16).hexdigest()
+
+
+class Offer(Struct, frozen=True, kw_only=True):
+    """What one worker offers at a check-in. `pixels_max` is width x height.
+
+    `lacking_agent_words` are the words missing because the agent's version cannot do them, not
+    because its owner forbids them.
+    """
+
+    kind: str
+    words: frozenset[str] = frozenset()
+    pixels_max: int = 0
+    models: frozenset[str] = frozenset()
+    worker_id: str = ""
+    lacking_agent_words: frozenset[str] = frozenset()

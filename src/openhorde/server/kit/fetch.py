@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Fetching what a stranger's URL names, without lending him our place in the network."""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from ipaddress import ip_address
+from typing import Any, Literal
+
+import httpcore
+import httpx
+
+from openhorde.server.kit.addresses import Address, Network, is_public, is_within
+
+FetchReason = Literal[
+    "invalid_url", "forbidden_address", "too_large", "timeout", "unreachable", "http_status"
+]
+# From a host name and a port to all its addresses, as text. OSError when there are none.
+Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
+
+_REDIRECTS_MAX = 3
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_ATTEMPTS_MAX = 3
+_URL_CHARACTERS_MAX = 4096
+_PORTS = {"http": 80, "https": 443}
+# Below this live mail, shells and their like, which a crafted URL could be made to talk to.
+_FREE_PORT_MIN = 1024
+
+
+class FetchRefused(Exception):
+    """Nothing was fetched: `reason` is one of the words of FetchReason, `detail` says more."""
+
+    def __init__(self, reason: FetchReason, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason: FetchReason = reason
+        self.detail = detail
+
+
+async def resolve_by_system(host: str, port: int) -> Sequence[str]:
+    """All addresses of a name, as the system's resolver orders them."""
+    loop = asyncio.get_running_loop()
+    answers = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return [str(answer[4][0]) for answer in answers]
+
+
+class Fetcher:
+    """Fetches http and https URLs from hosts on the public internet, and from allowed networks.
+
+    A name is resolved once; unless every address in the answer is allowed nothing is connected,
+    and the connection goes to an address of that answer. Redirects (at most 3) pass the same
+    checks. Proxies of the environment are not used.
+
+    `timeout_seconds` bounds the whole of a fetch, redirects included, and `bytes_max` the body.
+    """
+
+    def __init__(
+        self,
+        allowed_networks: Sequence[Network] = (),
+        *,
+        timeout_seconds: float = 2.0,
+        bytes_max: int = 5000 * 1024,
+        user_agent: str = "openhorde",
+        resolve: Resolve = resolve_by_system,
+        ssl_context: ssl.SSLContext | None = None,
+    ) -> None:
+        self._timeout_seconds = timeout_seconds
+        self._bytes_max = bytes_max
+        self._user_agent = user_agent
+        self._backend = _GuardedBackend(tuple(allowed_networks), resolve, timeout_seconds)
+        self._ssl_context = ssl_context or httpx.create_ssl_context()
+
+    async def get(self, url: str) -> bytes:
+        """The body behind a URL, as sent. Raises FetchRefused."""
+        try:
+            async with asyncio.timeout(self._timeout_seconds), self._connections() as connections:
+                return await self._follow(connections, _checked(url))
+        except (TimeoutError, httpcore.TimeoutException) as error:
+            raise FetchRefused("timeout", f"took over {self._timeout_seconds} s") from error
+        except (
+            httpcore.NetworkError,
+            httpcore.ProtocolError,
+            httpcore.UnsupportedProtocol,
+            OSError,
+        ) as error:
+            raise FetchRefused("unreachable", str(error) or type(error).__name__) from error
+
+    def _connections(self) -> httpcore.AsyncConnectionPool:
+        return httpcore.AsyncConnectionPool(
+            ssl_context=self._ssl_context,
+            max_keepalive_connections=0,
+            network_backend=self._backend,
+        )
+
+    async def _follow(self, connections: httpcore.AsyncConnectionPool, url: httpx.URL) -> bytes:
+        for _ in range(1 + _REDIRECTS_MAX):
+            answer = await self._ask(connections, url)
+            if isinstance(answer, bytes):
+                return answer
+            url = answer
+        raise FetchRefused("http_status", f"more than {_REDIRECTS_MAX} redirects")
+
+    async def _ask(
+        self, connections: httpcore.AsyncConnectionPool, url: httpx.URL
+    ) -> bytes | httpx.URL:
+        """The body, or where it is said to be."""
+        target = httpcore.URL(
+            scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path
+        )
+        headers = [
+            # Named here because httpcore leaves the port out where it should not.
+            ("Host", url.netloc.decode("ascii")),
+            ("User-Agent", self._user_agent),
+            ("Accept", "*/*"),
+            ("Accept-Encoding", "identity"),
+        ]
+        async with connections.stream("GET", target, headers=headers) as response:
+            facts = {name.lower(): value for name, value in response.headers}
+            if response.status in _REDIRECTS and b"location" in facts:
+                return _joined(url, facts[b"location"])
+            if response.status != 200:
+                raise FetchRefused("http_status", f"the server answered {response.status}")
+            if facts.get(b"content-encoding", b"identity").strip().lower() != b"identity":
+                # Unpacking has no bound that is known before it is crossed.
+                raise FetchRefused("unreachable", "the server packs what was asked for unpacked")
+            self._check_size(_declared_length(facts))
+            body = bytearray()
+            async for chunk in response.aiter_stream():
+                self._check_size(len(body) + len(chunk))
+                body += chunk
+        return bytes(body)
+
+    def _check_size(self, length: int) -> None:
+        if length > self._bytes_max:
+            raise FetchRefused("too_large", f"over {self._bytes_max} bytes")
+
+
+class _GuardedBackend(httpcore.AsyncNetworkBackend):
+    """Resolves, checks and connects in one: there is no second look-up that could differ."""
+
+    def __init__(
+        self, allowed_networks: tuple[Network, ...], resolve: Resolve, timeout_seconds: float
+    ) -> None:
+        self._allowed_networks = allowed_networks
+        self._resolve = resolve
+        self._timeout_seconds = timeout_seconds
+        self._inner = httpcore.AnyIOBackend()
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        addresses = (await self._addresses(host, port))[:_ATTEMPTS_MAX]
+        for address in addresses:
+            try:
+                return await self._inner.connect_tcp(
+                    str(address), port, self._timeout_seconds / len(addresses)
+                )
+            except (httpcore.ConnectError, httpcore.ConnectTimeout):
+                continue
+        raise httpcore.ConnectError(f"no connection to {host}, port {port}")
+
+    async def _addresses(self, host: str, port: int) -> list[Address]:
+        try:
+            addresses = [ip_address(host)]
+        except ValueError:
+            try:
+                answers = await self._resolve(host, port)
+            # UnicodeError: a label that is empty or too long.
+            except (OSError, UnicodeError) as error:
+                raise FetchRefused("unreachable", f"no address for {host}") from error
+            addresses = [ip_address(answer) for answer in dict.fromkeys(answers)]
+        for address in addresses:
+            if not is_public(address) and not is_within(address, self._allowed_networks):
+                raise FetchRefused("forbidden_address", f"{host} is {address}, which is not public")
+        return addresses
+
+
+def _checked(text: str) -> httpx.URL:
+    if len(text) > _URL_CHARACTERS_MAX:
+        raise FetchRefused("invalid_url", f"over {_URL_CHARACTERS_MAX} characters")
+    try:
+        return _checked_parts(httpx.URL(text))
+    except httpx.InvalidURL as error:
+        raise FetchRefused("invalid_url", str(error)) from error
+
+
+def _checked_parts(url: httpx.URL) -> httpx.URL:
+    if url.scheme not in _PORTS:
+        raise FetchRefused("invalid_url", "neither http nor https")
+    if not url.host:
+        raise FetchRefused("invalid_url", "no host")
+    if url.userinfo:
+        raise FetchRefused("invalid_url", "a URL with a user name or password is not accepted")
+    port = url.port if url.port is not None else _PORTS[url.scheme]
+    if port not in _PORTS.values() and not _FREE_PORT_MIN <= port <= 65535:
+        raise FetchRefused("invalid_url", f"port {port} is not accepted")
+    return url
+
+
+def _joined(url: httpx.URL, location: bytes) -> httpx.URL:
+    try:
+        return _checked(str(url.join(location.decode("utf-8"))))
+    except (httpx.InvalidURL, UnicodeDecodeError) as error:
+        raise FetchRefused("invalid_url", "the server redirects to no valid URL") from error
+
+
+def _declared_length(headers: dict[bytes, bytes]) -> int:
+    declared = headers.get(b"content-length", b"")
+    return int(declared) if declared.isdigit() else 0

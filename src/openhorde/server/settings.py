@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Settings of the server: one struct, a help line per field, read from `OPENHORDE_*` by boot."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import Any
+
+Network = IPv4Network | IPv6Network
+
+
+class SettingError(ValueError):
+    """A setting is unknown or out of bounds."""
+
+
+def _setting(default: Any, help_line: str) -> Any:
+    return field(default=default, metadata={"help": help_line})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSettings:
+    """Everything an operator may set. Environment names are `OPENHORDE_` + the upper-cased name."""
+
+    host: str = _setting("127.0.0.1", "address to listen on")
+    port: int = _setting(7001, "port to listen on; 0 takes a free one")
+    data: Path = _setting(Path("data"), "folder for the embedded database and local pictures")
+    public_url: str = _setting("", "how the outside reaches this server; empty: http://HOST:PORT")
+    database_url: str = _setting("", "PostgreSQL 15 or newer; empty starts the embedded one")
+    database_connections: int = _setting(12, "connections in the pool, 2 to 200")
+    rate_limits: bool = _setting(True, "on or off")
+    fetch_allow: tuple[Network, ...] = _setting(
+        (), "address ranges that source images may come from besides public ones, comma separated"
+    )
+    known_models: tuple[str, ...] | None = _setting(
+        (), "models that count as known besides the reference's, comma separated; * for all"
+    )
+    model_reference: str = _setting("", "JSON file that describes the image models")
+    rank_policy: str = _setting("fair", "order of the queue: fair or ageing")
+    job_ttl_seconds_min: int = _setting(150, "a worker has at least this long for a job")
+    duty_seconds: float = _setting(5.0, "pause between rounds of the standing duties")
+    trust_kudos: int = _setting(0, "escrow above which an owner becomes trusted; 0: never")
+    picture_seconds: int = _setting(7200, "how long pictures are kept")
+    s3_bucket: str = _setting("", "bucket for pictures; empty keeps them in the data folder")
+    s3_endpoint: str = _setting("", "URL of the S3 service")
+    s3_region: str = _setting("auto", "region of the bucket")
+    s3_access_key: str = _setting("", "access key of the bucket")
+    s3_secret_key: str = _setting("", "secret key of the bucket")
+    source_url: str = _setting("", "where this very version's source is; empty serves it from here")
+    registration: bool = _setting(True, "on or off: may people register by themselves")
+    log_json: bool = _setting(False, "on or off: log lines as JSON")
+
+    def __post_init__(self) -> None:
+        """Raise SettingError for a value out of bounds."""
+        bounds = {
+            "port": (0, 65535),
+            "database_connections": (2, 200),
+            "job_ttl_seconds_min": (1, 86_400),
+            "duty_seconds": (0.05, 3600),
+            "trust_kudos": (0, 10**12),
+            "picture_seconds": (60, 10**9),
+        }
+        for name, (low, high) in bounds.items():
+            if not low <= getattr(self, name) <= high:
+                raise SettingError(f"{name} must be {low} to {high}, not {getattr(self, name)}")
+        if self.rank_policy not in ("fair", "ageing"):
+            raise SettingError(f"rank_policy must be fair or ageing, not {self.rank_policy!r}")
+
+
+def _switch(text: str) -> bool:
+    if text.lower() in ("on", "true", "1", "yes"):
+        return True
+    if text.lower() in ("off", "false", "0", "no"):
+        return False
+    raise SettingError(f"must be on or off, not {text!r}")
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def _read(name: str, default: Any, text: str) -> Any:
+    if name == "fetch_allow":
+        return tuple(ip_network(word) for word in _words(text))
+    if name == "known_models":
+        return None if text.strip() == "*" else _words(text)
+    if isinstance(default, bool):
+        return _switch(text)
+    return type(default)(text)
+
+
+def load_settings(environ: Mapping[str, str], **overrides: Any) -> ServerSettings:
+    """Read settings: `overrides` that are not None, else the environment, else the defaults.
+
+    Raises SettingError naming the variable that can't be read.
+    """
+    given: dict[str, Any] = {}
+    for entry in fields(ServerSettings):
+        variable = f"OPENHORDE_{entry.name.upper()}"
+        if variable in environ:
+            try:
+                given[entry.name] = _read(entry.name, entry.default, environ[variable])
+            except ValueError as error:
+                raise SettingError(f"{variable}: {error}") from None
+    given.update({name: value for name, value in overrides.items() if value is not None})
+    return replace(ServerSettings(), **given)

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Check-ins: what workers say of themselves, stored at most every half minute."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from openhorde.server.store.statements import Statements
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerRecord:
+    """A worker as the queue sees it. `speed` in things a second, null before its first job."""
+
+    id: UUID
+    kind: str
+    name: str
+    user_id: int
+    bridge_agent: str
+    threads: int
+    maintenance: bool
+    maintenance_message: str | None
+    paused: bool
+    speed: float | None
+    age_seconds: float
+    idle_seconds: float
+
+
+async def worker_by_name(statements: Statements, name: str) -> WorkerRecord | None:
+    """The worker of that name, of whatever kind and owner."""
+    row = await statements.row("worker_by_name", name)
+    return WorkerRecord(**row) if row else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckIn:
+    """What a worker says of itself. `offer` holds the options it popped with."""
+
+    worker_id: UUID
+    kind: str
+    name: str
+    user_id: int
+    bridge_agent: str
+    threads: int
+    models: Sequence[str]
+    offer: dict[str, Any]
+    address: str
+
+
+async def check_in(statements: Statements, said: CheckIn) -> UUID | None:
+    """Store it; the worker's id, or None when the name is another user's or another kind's."""
+    found: UUID | None = await statements.value(
+        "check_in_worker",
+        said.worker_id,
+        said.kind,
+        said.name,
+        said.user_id,
+        said.bridge_agent,
+        said.threads,
+        said.models,
+        said.offer,
+        said.address,
+    )
+    return found
+
+
+async def count_workers(statements: Statements, user_id: int, address: str) -> tuple[int, int]:
+    """(workers of the user, workers from the address)."""
+    row = await statements.row("count_workers", user_id, address)
+    assert row is not None
+    return row["of_user"], row["of_address"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnlineWorker:
+    """A worker that is there to work, with the options it popped with."""
+
+    id: UUID
+    kind: str
+    user_id: int
+    bridge_agent: str
+    threads: int
+    models: Sequence[str]
+    offer: dict[str, Any]
+    speed: float | None
+    owner_trusted: bool
+
+
+async def online(statements: Statements) -> list[OnlineWorker]:
+    """The workers that checked in lately and do not rest."""
+    return [OnlineWorker(**row) for row in await statements.rows("online_offers")]

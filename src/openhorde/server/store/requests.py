@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Requests: stored, looked at, cancelled, expired and forgotten."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from openhorde.server.domain.ledger import Transfer
+from openhorde.server.store.kudos import columns
+from openhorde.server.store.statements import Statements
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewRequest:
+    """A request as it is stored. `body` is its JSON without its pictures."""
+
+    id: UUID
+    kind: str
+    user_id: int
+    lane: int
+    job_ids: Sequence[UUID]
+    body: str
+    sources: dict[str, Any] | None
+    seed: int | None
+    things: int
+    batching: bool
+    inline_results: bool
+    shared: bool
+    base_milli: int
+    price_each_milli: int
+    tax_each_milli: int
+    activation_milli: int
+    reserved_milli: int
+    ttl_seconds: int
+    client_agent: str
+    client_address: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a request joins the queue: not before `rank`, nor, if it `follows`, before the end of
+    what its user has asked already; each of its jobs `step` behind the one before."""
+
+    rank: int
+    follows: bool
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """`rank` is null when the user would have had too many jobs `waiting`."""
+
+    waiting: int
+    rank: int | None
+
+
+async def submit(
+    statements: Statements,
+    request: NewRequest,
+    place: Place,
+    transfers: Sequence[Transfer],
+    *,
+    concurrency: int,
+    counted_lanes: Sequence[int] | None,
+) -> Submitted:
+    """Store a request with its jobs and transfers, in one statement.
+
+    `concurrency` bounds the user's waiting jobs; `counted_lanes` narrows what is counted.
+    """
+    row = await statements.row(
+        "submit_request",
+        request.id,
+        request.kind,
+        request.user_id,
+        request.lane,
+        len(request.job_ids),
+        request.body,
+        request.sources,
+        request.seed,
+        request.things,
+        request.batching,
+        request.inline_results,
+        request.shared,
+        request.base_milli,
+        request.price_each_milli,
+        request.tax_each_milli,
+        request.activation_milli,
+        request.reserved_milli,
+        request.ttl_seconds,
+        place.rank,
+        place.follows,
+        place.step,
+        request.client_agent,
+        request.client_address,
+        concurrency,
+        counted_lanes,
+        request.job_ids,
+        *columns(transfers),
+    )
+    assert row is not None
+    return Submitted(row["waiting"], row["start_tag"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestFacts:
+    """How far a request is: counts of its jobs by state, and the rank of its first waiting one."""
+
+    id: UUID
+    kind: str
+    user_id: int
+    state: str
+    asked: int
+    lane: int
+    things: int
+    shared: bool
+    inline_results: bool
+    activation_milli: int
+    created_at: datetime
+    waiting: int
+    running: int
+    done: int
+    faulted: int
+    rank: int | None
+    paid_milli: int
+    remaining_seconds: float
+
+
+async def check(statements: Statements, request_id: UUID) -> RequestFacts | None:
+    """Everything about a request's progress, or None when it is not there (any more)."""
+    row = await statements.row("check_request", request_id)
+    return RequestFacts(**row) if row else None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A finished job of a request."""
+
+    id: UUID
+    model: str
+    result: dict[str, Any]
+    worker_id: UUID
+    worker_name: str
+
+
+async def results(statements: Statements, request_id: UUID) -> list[Result]:
+    """The finished jobs of a request, in the order they were asked for."""
+    return [Result(**row) for row in await statements.rows("request_results", request_id)]
+
+
+async def cancel(statements: Statements, request_id: UUID) -> None:
+    """Withdraw the jobs of a request that still wait."""
+    await statements.run("cancel_request", request_id)
+
+
+async def unsettled(statements: Statements, request_id: UUID) -> tuple[int, int] | None:
+    """(user id, millikudos) that a request with no open jobs may still hold in reserve."""
+    row = await statements.row("unsettled_request", request_id)
+    return (row["user_id"], row["remaining_milli"]) if row else None
+
+
+async def expirable(statements: Statements, idle_since: datetime) -> list[UUID]:
+    """Some requests on which nothing has happened since then."""
+    return [row["id"] for row in await statements.rows("expirable_requests", idle_since)]
+
+
+async def expire(statements: Statements, request_id: UUID) -> None:
+    """End a request whose time is over."""
+    await statements.run("expire_request", request_id)
+
+
+async def purgeable(
+    statements: Statements, ended_before: datetime
+) -> list[tuple[UUID, dict[str, Any] | None]]:
+    """Some requests that ended before then, each with its source pictures."""
+    rows = await statements.rows("purgeable_requests", ended_before)
+    return [(row["id"], row["sources"]) for row in rows]
+
+
+async def purge(statements: Statements, request_ids: Sequence[UUID]) -> None:
+    """Forget requests and their jobs."""
+    await statements.run("purge_requests", list(request_ids))
+
+
+async def existing_workers(statements: Statements, worker_ids: Sequence[UUID]) -> set[UUID]:
+    """Those of the workers that exist."""
+    return {row["id"] for row in await statements.rows("existing_workers", list(worker_ids))}

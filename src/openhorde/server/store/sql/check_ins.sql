@@ -1,0 +1,36 @@
+-- SPDX-License-Identifier: AGPL-3.0-or-later
+
+-- name: worker_by_name
+-- A worker as the queue sees it.
+select id, kind, name, user_id, bridge_agent, threads, maintenance, maintenance_message, paused,
+    speed, extract(epoch from now() - created_at)::double precision as age_seconds,
+    extract(epoch from now() - checked_in_at)::double precision as idle_seconds
+from workers where name = $1;
+
+-- name: check_in_worker
+-- Store what a worker said at its check-in; its uptime grows while it is neither stale nor resting.
+insert into workers (id, kind, name, user_id, bridge_agent, threads, models, offer, address)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+on conflict (name) do update
+set bridge_agent = excluded.bridge_agent, threads = excluded.threads, models = excluded.models,
+    offer = excluded.offer, address = excluded.address, checked_in_at = now(),
+    uptime_seconds = workers.uptime_seconds + case
+        when workers.maintenance or workers.paused
+            or workers.checked_in_at < now() - interval '300 seconds' then 0
+        else extract(epoch from now() - workers.checked_in_at)::bigint
+    end
+where workers.user_id = excluded.user_id and workers.kind = excluded.kind
+returning id;
+
+-- name: count_workers
+-- How many workers a user has, and how many of these called from an address.
+select count(*) filter (where user_id = $1)::integer as of_user,
+    count(*) filter (where address = $2)::integer as of_address
+from workers where user_id = $1 or address = $2;
+
+-- name: online_offers
+-- What the workers that checked in lately offer, for telling whether a request is possible.
+select w.id, w.kind, w.user_id, w.bridge_agent, w.threads, w.models, w.offer, w.speed,
+    'trusted' = any (u.roles) as owner_trusted
+from workers w join users u on u.id = w.user_id
+where w.checked_in_at > now() - interval '300 seconds' and not w.maintenance and not w.paused;

@@ -1,0 +1,155 @@
+-- SPDX-License-Identifier: AGPL-3.0-or-later
+
+-- name: submit_request
+-- Store a request, its jobs and its transfers, unless the user would have too many jobs waiting.
+with room as (
+    select count(*) as waiting, count(*) + $5::smallint <= $24::integer as enough
+    from (
+        select from jobs
+        where user_id = $3 and state = 'waiting' and ($25::integer[] is null or lane = any ($25))
+        limit $24
+    ) as counted
+), tag as (
+    select greatest(
+        $19::bigint,
+        case when $20::boolean
+            then (select max(finish_tag) from requests where user_id = $3 and kind = $2)
+        end
+    ) as start
+    from room where enough
+), request as (
+    insert into requests (
+        id, kind, user_id, lane, asked, body, sources, seed, things, batching,
+        inline_results, shared, base_milli, price_each_milli, tax_each_milli, activation_milli,
+        reserved_milli, ttl_seconds, start_tag, finish_tag, client_agent, client_address
+    )
+    select
+        $1::uuid, $2::text, $3::integer, $4::integer, $5, $6::text, $7::jsonb,
+        $8::bigint, $9::bigint, $10::boolean, $11::boolean, $12::boolean, $13::bigint,
+        $14::bigint, $15::bigint, $16::bigint, $17::bigint, $18::integer, tag.start,
+        tag.start + $21::bigint * $5, $22::text, $23::text
+    from tag
+    returning id
+), work as (
+    insert into jobs (id, request_id, kind, lane, rank, user_id, ordinal, things)
+    select job.id, $1, $2, $4, tag.start + $21 * (job.place - 1), $3, job.place, $9
+    from tag, unnest($26::uuid[]) with ordinality as job (id, place)
+), booked as (
+    insert into transfers (
+        source_id, purpose, phase, debit, credit, amount_milli, hold, debit_bucket,
+        credit_bucket
+    )
+    select leg.*
+    from request, unnest(
+        $27::uuid[], $28::text[], $29::text[], $30::bigint[], $31::bigint[], $32::bigint[],
+        $33::uuid[], $34::text[], $35::text[]
+    ) as leg
+    returning source_id, purpose
+), unfolded as (
+    insert into transfers_unfolded (source_id, purpose) select source_id, purpose from booked
+)
+select room.waiting, room.enough, (select start from tag) as start_tag from room;
+
+-- name: check_request
+-- Everything that tells how far a request is, from one snapshot.
+select
+    r.id, r.kind, r.user_id, r.state, r.asked, r.lane, r.things, r.shared, r.inline_results,
+    r.activation_milli, r.created_at,
+    count(*) filter (where j.state = 'waiting') as waiting,
+    count(*) filter (where j.state = 'running') as running,
+    count(*) filter (where j.state = 'done') as done,
+    count(*) filter (where j.state = 'faulted') as faulted,
+    min(j.rank) filter (where j.state = 'waiting') as rank,
+    coalesce(sum(j.paid_milli), 0)::bigint as paid_milli,
+    coalesce(max(
+        greatest(
+            0,
+            j.things / coalesce(nullif(w.speed, 0), 1000000)
+            - extract(epoch from now() - j.popped_at)
+        )
+    ) filter (where j.state = 'running'), 0)::double precision as remaining_seconds
+from requests r
+join jobs j on j.request_id = r.id
+left join workers w on j.state = 'running' and w.id = j.worker_id
+where r.id = $1
+group by r.id;
+
+-- name: request_results
+-- The jobs of a request that are done, with the names of their workers.
+select j.id, j.model, j.result, j.worker_id, coalesce(w.name, 'unknown') as worker_name
+from jobs j
+left join workers w on w.id = j.worker_id
+where j.request_id = $1 and j.state = 'done'
+order by j.ordinal;
+
+-- name: cancel_request
+-- Stop handing out the jobs of a request; running ones may still be delivered.
+with request as (
+    update requests set state = 'cancelled', ended_at = now()
+    where id = $1 and state = 'active'
+    returning id
+)
+update jobs set state = 'cancelled', finished_at = now()
+from request
+where jobs.request_id = request.id and jobs.state = 'waiting';
+
+-- name: unsettled_request
+-- What a request still holds in reserve, unless jobs of it are open or it has been released.
+select
+    r.user_id,
+    r.reserved_milli - r.activation_milli - coalesce(sum(j.paid_milli), 0)::bigint
+        as remaining_milli
+from requests r
+join jobs j on j.request_id = r.id
+where r.id = $1
+group by r.id
+having bool_and(j.state not in ('waiting', 'running'));
+
+-- name: expirable_requests
+-- Requests on which nothing has happened since the given moment and of which nothing runs.
+select r.id
+from requests r
+where r.created_at < $1 and r.ended_at is null
+    and not exists (
+        select from jobs j
+        where j.request_id = r.id
+            and (j.state = 'running' or j.popped_at > $1 or j.finished_at > $1)
+    )
+limit 500;
+
+-- name: expire_request
+-- End a request whose time is over.
+with request as (
+    update requests r
+    set ended_at = now(), state = case
+        when r.state = 'active' and exists (
+            select from jobs j where j.request_id = r.id and j.state = 'waiting'
+        ) then 'expired'
+        else r.state
+    end
+    where id = $1 and ended_at is null
+    returning id
+)
+update jobs set state = 'expired', finished_at = now()
+from request
+where jobs.request_id = request.id and jobs.state = 'waiting';
+
+-- name: purgeable_requests
+-- Requests that ended before the given moment and of which nothing is open.
+select r.id, r.sources
+from requests r
+where r.created_at < $1 and r.ended_at < $1
+    and not exists (
+        select from jobs j
+        where j.request_id = r.id and (j.state in ('waiting', 'running') or j.finished_at > $1)
+    )
+limit 500;
+
+-- name: purge_requests
+-- Forget requests and their jobs; what they moved stays in the ledger.
+with forgotten as (delete from requests where id = any ($1::uuid[]))
+delete from jobs where request_id = any ($1::uuid[]);
+
+-- name: existing_workers
+-- Which of the given workers exist.
+select id from workers where id = any ($1::uuid[]);

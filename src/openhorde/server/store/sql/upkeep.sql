@@ -1,0 +1,84 @@
+-- SPDX-License-Identifier: AGPL-3.0-or-later
+
+-- name: keep_secret
+-- The secret of this name, made from the given bytes if there is none yet.
+with made as (
+    insert into secrets (name, value) values ($1, $2) on conflict do nothing returning value
+)
+select value from made union all select value from secrets where name = $1 limit 1;
+
+-- name: count_deliveries
+-- Add a batch of deliveries to the counters of workers and users; a worker that gives up too many
+-- jobs within an hour is put into maintenance. Answers the workers whose numbers changed.
+with batch as (
+    update deliveries set counted = true
+    where id in (
+        select id from deliveries where not counted order by id limit 5000 for update skip locked
+    )
+    returning *
+), per_worker as (
+    select worker_id,
+        count(*) filter (where outcome = 'done') as done,
+        coalesce(sum(things) filter (where outcome = 'done'), 0) as things,
+        coalesce(sum(reward_milli) filter (where outcome = 'done'), 0) as reward_milli,
+        count(*) filter (where outcome <> 'done') as failed
+    from batch group by worker_id
+), aborted as (
+    select p.worker_id,
+        p.failed + case
+            when w.aborted_since < now() - interval '1 hour' then 0 else w.aborted_jobs
+        end as jobs,
+        case
+            when w.aborted_since < now() - interval '1 hour' and p.failed > 0 then now()
+            else w.aborted_since
+        end as since
+    from per_worker p join workers w on w.id = p.worker_id
+), worker_counters as (
+    update workers w
+    set requests_fulfilled = w.requests_fulfilled + p.done,
+        things = w.things + p.things,
+        generated_milli = w.generated_milli + p.reward_milli,
+        uncompleted_jobs = w.uncompleted_jobs + p.failed,
+        aborted_jobs = case when a.jobs > $1::integer then 0 else a.jobs end,
+        aborted_since = a.since,
+        suspicion = w.suspicion + (a.jobs > $1)::integer,
+        maintenance = w.maintenance or a.jobs > $1,
+        maintenance_message = case
+            when a.jobs > $1 then $2::text else w.maintenance_message
+        end,
+        speed = coalesce((
+            select avg(latest.things / greatest(latest.seconds, 0.001))
+            from (
+                select d.things, d.seconds from deliveries d
+                where d.worker_id = w.id and d.outcome = 'done'
+                order by d.id desc limit 20
+            ) as latest
+        ), w.speed)
+    from per_worker p join aborted a on a.worker_id = p.worker_id
+    where w.id = p.worker_id
+    returning w.name
+), records as (
+    insert into user_records as r (
+        user_id, kind, requests, usage_things, fulfilments, contributed_things
+    )
+    select user_id, kind, sum(requests), sum(usage_things), sum(fulfilments), sum(contributed)
+    from (
+        select user_id, kind, 1 as requests, things as usage_things, 0 as fulfilments,
+            0 as contributed
+        from batch where outcome = 'done'
+        union all
+        select owner_id, kind, 0, 0, 1, things from batch where outcome = 'done'
+    ) as part
+    group by user_id, kind
+    on conflict (user_id, kind) do update
+    set requests = r.requests + excluded.requests,
+        usage_things = r.usage_things + excluded.usage_things,
+        fulfilments = r.fulfilments + excluded.fulfilments,
+        contributed_things = r.contributed_things + excluded.contributed_things
+)
+select (select count(*) from batch)::integer as counted,
+    coalesce((select array_agg(name) from worker_counters), '{}') as workers;
+
+-- name: prune_deliveries
+-- Forget deliveries that are in all counters and of no use for recent figures.
+delete from deliveries where counted and delivered_at < $1;

@@ -1,0 +1,251 @@
+-- SPDX-License-Identifier: AGPL-3.0-or-later
+
+-- name: claim_jobs
+-- Hand a worker the best-ranked job of the given lanes (its owner's and friends' first), and more
+-- of the same request up to the lane's batch amount. Lanes, models, multipliers, amounts and
+-- whether a lane is for everybody go together.
+with favoured as (
+    select j.id, j.request_id, j.lane
+    from jobs j
+    where j.state = 'waiting' and j.user_id = any ($6::integer[]) and j.lane = any ($2::integer[])
+        and (
+            cardinality($8::text[]) = 0
+            or not exists (
+                select from requests r, unnest($8) as word
+                where r.id = j.request_id and position(word in lower(r.body::jsonb ->> 'prompt')) > 0
+            )
+        )
+    order by j.rank, j.id
+    limit 1
+    for update of j skip locked
+), heads as materialized (
+    select offered.lane
+    from unnest($2::integer[], $7::boolean[]) as offered (lane, general)
+    cross join lateral (
+        select rank from jobs where state = 'waiting' and lane = offered.lane order by rank limit 1
+    ) as head
+    where offered.general and not exists (select from favoured)
+    order by head.rank
+    limit 4
+), general as (
+    select best.id, best.request_id, best.lane
+    from heads
+    cross join lateral (
+        select j.id, j.request_id, j.lane
+        from jobs j
+        where j.state = 'waiting' and j.lane = heads.lane
+            and (
+                cardinality($8::text[]) = 0
+                or not exists (
+                    select from requests r, unnest($8) as word
+                    where r.id = j.request_id and position(word in lower(r.body::jsonb ->> 'prompt')) > 0
+                )
+            )
+        order by j.rank, j.id
+        limit 1
+        for update of j skip locked
+    ) as best
+    limit 1
+), chosen as (
+    select id, request_id, lane from favoured
+    union all
+    select id, request_id, lane from general
+), terms as (
+    select
+        c.id, c.request_id, offered.model, offered.multiplier, offered.amount
+    from chosen c
+    join unnest($2::integer[], $3::text[], $4::double precision[], $5::integer[])
+        as offered (lane, model, multiplier, amount) on offered.lane = c.lane
+), companions as (
+    select more.id
+    from terms t
+    join requests r on r.id = t.request_id and r.batching
+    cross join lateral (
+        select j.id
+        from jobs j
+        where j.request_id = t.request_id and j.state = 'waiting' and j.id <> t.id
+        order by j.ordinal
+        limit t.amount - 1
+        for update of j skip locked
+    ) as more
+    where t.amount > 1
+), claimed as (
+    update jobs j
+    set state = 'running', worker_id = $1, model = t.model, popped_at = now(),
+        deadline_at = now() + make_interval(secs => r.ttl_seconds * $9::integer),
+        reward_milli = round(r.base_milli * t.multiplier),
+        price_milli = round(r.price_each_milli * t.multiplier)
+    from terms t
+    join requests r on r.id = t.request_id
+    where j.id = t.id or j.id in (select id from companions)
+    returning
+        j.id, j.request_id, j.kind, j.ordinal, j.rank, j.model, r.asked, r.body, r.sources,
+        r.seed, r.ttl_seconds * $9 as ttl_seconds
+)
+select * from claimed order by ordinal;
+
+-- name: anything_waiting
+-- Is a job waiting that a claim with the same arguments would take, locked or not?
+select exists (
+    select from jobs j
+    join unnest($1::integer[], $3::boolean[]) as offered (lane, general) on offered.lane = j.lane
+    where j.state = 'waiting' and (offered.general or j.user_id = any ($2::integer[]))
+        and (
+            cardinality($4::text[]) = 0
+            or not exists (
+                select from requests r, unnest($4) as word
+                where r.id = j.request_id and position(word in lower(r.body::jsonb ->> 'prompt')) > 0
+            )
+        )
+);
+
+-- name: live_lanes
+-- The lanes in which jobs wait, each with the rank at its head.
+with recursive live (lane, rank) as (
+    (select lane, rank from jobs where state = 'waiting' order by lane, rank limit 1)
+    union all
+    select next.lane, next.rank
+    from live
+    cross join lateral (
+        select lane, rank from jobs
+        where state = 'waiting' and lane > live.lane
+        order by lane, rank
+        limit 1
+    ) as next
+)
+select lane, rank from live;
+
+-- name: lanes_by_id
+-- What the given lanes need.
+select id, kind, words, pixels, models, workers, workers_excluded
+from lanes where id = any ($1::integer[]);
+
+-- name: open_lane
+-- The number of the lane with this signature, made if it is new.
+with made as (
+    insert into lanes (kind, signature, words, pixels, models, workers, workers_excluded)
+    values ($1, $2, $3, $4, $5, $6, $7)
+    on conflict (signature) do nothing
+    returning id
+)
+select id from made union all select id from lanes where signature = $2 limit 1;
+
+-- name: queue_by_lane
+-- How much waits in each lane.
+select lane, count(distinct request_id)::integer as requests, count(*)::integer as jobs,
+    sum(things)::bigint as things
+from jobs where state = 'waiting' group by lane;
+
+-- name: queue_by_rank
+-- The waiting requests of each kind in rank order, cut into at most 256 slices.
+select kind, max(rank) as rank, count(*)::integer as requests, sum(jobs)::integer as jobs,
+    sum(things)::bigint as things
+from (
+    select kind, rank, jobs, things, ntile(256) over (partition by kind order by rank) as slice
+    from (
+        select kind, min(rank) as rank, count(*) as jobs, sum(things) as things
+        from jobs where state = 'waiting' group by kind, request_id
+    ) as request
+) as sliced
+group by kind, slice
+order by kind, rank;
+
+-- name: highest_started_rank
+-- The highest rank of any job that a worker has taken, by kind: where virtual time stands.
+select kind, max(rank) as rank from jobs where popped_at is not null group by kind;
+
+-- name: job_facts
+-- What a delivery needs to know of a job, its request and its worker.
+select
+    j.id, j.request_id, j.kind, j.state, j.model, j.things, j.worker_id, j.reward_milli,
+    j.price_milli, j.popped_at, r.user_id, r.tax_each_milli, r.state as request_state,
+    w.user_id as owner_id, w.bridge_agent,
+    r.reserved_milli - r.activation_milli - (
+        select coalesce(sum(paid_milli), 0) from jobs where request_id = j.request_id
+    )::bigint as remaining_milli,
+    not exists (
+        select from jobs other
+        where other.request_id = j.request_id and other.id <> j.id
+            and other.state in ('waiting', 'running')
+    ) as last_open
+from jobs j
+join requests r on r.id = j.request_id
+left join workers w on w.id = j.worker_id
+where j.id = $1;
+
+-- name: deliver_job
+-- Take a result once: job done, transfers booked, delivery noted.
+with delivered as (
+    update jobs
+    set state = 'done', finished_at = now(), result = $2::jsonb, paid_milli = $3
+    where id = $1 and state = 'running'
+    returning id, request_id, kind, worker_id, user_id, model, things, popped_at, reward_milli
+), ended as (
+    update requests r set ended_at = now()
+    from delivered
+    where r.id = delivered.request_id and $14::boolean
+), booked as (
+    insert into transfers (
+        source_id, purpose, phase, debit, credit, amount_milli, hold, debit_bucket,
+        credit_bucket
+    )
+    select leg.*
+    from delivered, unnest(
+        $5::uuid[], $6::text[], $7::text[], $8::bigint[], $9::bigint[], $10::bigint[],
+        $11::uuid[], $12::text[], $13::text[]
+    ) as leg
+    returning source_id, purpose
+), unfolded as (
+    insert into transfers_unfolded (source_id, purpose) select source_id, purpose from booked
+), noted as (
+    insert into deliveries (
+        job_id, kind, outcome, worker_id, owner_id, user_id, model, things, seconds, reward_milli
+    )
+    select id, kind, 'done', worker_id, $4, user_id, model, things,
+        extract(epoch from now() - popped_at), reward_milli
+    from delivered
+)
+select exists (select from delivered) as taken;
+
+-- name: fail_job
+-- Give a running job up once; another takes its place in the queue until three have failed.
+with failed as (
+    update jobs set state = 'faulted', finished_at = now(), result = $3::jsonb
+    where id = $1 and state = 'running'
+    returning id, request_id, kind, lane, rank, user_id, ordinal, things, worker_id, model,
+        popped_at
+), judged as (
+    select failed.*, r.state = 'active' as wanted,
+        (
+            select count(*) from jobs
+            where request_id = failed.request_id and state = 'faulted'
+        ) + 1 >= $5::integer as hopeless
+    from failed join requests r on r.id = failed.request_id
+), again as (
+    insert into jobs (id, request_id, kind, lane, rank, user_id, ordinal, things)
+    select $2, request_id, kind, lane, rank, user_id, ordinal, things
+    from judged where wanted and not hopeless
+    returning lane, rank
+), given_up as (
+    update requests r set state = 'faulted', ended_at = now()
+    from judged
+    where r.id = judged.request_id and judged.wanted and judged.hopeless
+), withdrawn as (
+    update jobs j set state = 'cancelled', finished_at = now()
+    from judged
+    where j.request_id = judged.request_id and judged.wanted and judged.hopeless
+        and j.state = 'waiting'
+), noted as (
+    insert into deliveries (
+        job_id, kind, outcome, worker_id, owner_id, user_id, model, things, seconds, reward_milli
+    )
+    select judged.id, judged.kind, $4, judged.worker_id, coalesce(w.user_id, 0), judged.user_id,
+        judged.model, judged.things, extract(epoch from now() - judged.popped_at), 0
+    from judged left join workers w on w.id = judged.worker_id
+)
+select judged.request_id, judged.hopeless, again.lane, again.rank
+from judged left join again on true;
+
+-- name: overdue_jobs
+-- Running jobs whose deadline has passed.
+select id from jobs where state = 'running' and deadline_at < $1 order by deadline_at limit 500;

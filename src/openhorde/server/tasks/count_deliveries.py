@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Adds deliveries to the counters of workers and users, and rests workers that give up too much."""
+
+from datetime import timedelta
+
+from openhorde.server.actions.horde import Horde
+from openhorde.server.domain.trust import ABORTED_JOBS_MAX
+from openhorde.server.store import upkeep
+
+MAINTENANCE_MESSAGE = (
+    "This worker has been put into maintenance mode because it gave up too many jobs within an"
+    " hour. Please lower its settings, check it, and end the maintenance yourself."
+)
+KEPT = timedelta(days=1)
+
+
+async def run(horde: Horde) -> None:
+    """Count until nothing is left, then forget what has served its time."""
+    while True:
+        counted = await upkeep.count_deliveries(
+            horde.statements, ABORTED_JOBS_MAX, MAINTENANCE_MESSAGE
+        )
+        if not counted.deliveries:
+            break
+    await upkeep.prune_deliveries(horde.statements, horde.clock.now() - KEPT)

@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Ends requests on which nothing has happened for their lifetime."""
+
+from datetime import timedelta
+
+from openhorde.server.actions import requests as actions
+from openhorde.server.actions.horde import Horde
+from openhorde.server.domain.kinds import image
+from openhorde.server.store import requests
+
+LIFETIME = timedelta(seconds=image.REQUEST_TTL_SECONDS)
+
+
+async def run(horde: Horde) -> None:
+    """End idle requests and give back what they hold in reserve."""
+    for request_id in await requests.expirable(horde.statements, horde.clock.now() - LIFETIME):
+        await requests.expire(horde.statements, request_id)
+        await actions.settle(horde, request_id)

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Folds booked transfers into balances: the only place where a balance changes."""
+
+from collections import defaultdict
+
+from openhorde.server.actions.horde import Horde
+from openhorde.server.domain import ledger
+from openhorde.server.domain.requester import floor_milli
+from openhorde.server.store import kudos
+from openhorde.server.store.kudos import FoldAccount
+
+
+async def run(horde: Horde) -> None:
+    """Fold batch after batch until nothing is left, or another server is at it."""
+    while await fold_batch(horde):
+        pass
+
+
+async def fold_batch(horde: Horde) -> bool:
+    """Fold one batch in one transaction; False when there was nothing to do."""
+    async with horde.statements.transaction() as statements:
+        if not await kudos.lock_folding(statements):
+            return False
+        transfers = await kudos.take_unfolded(statements)
+        if not transfers:
+            return False
+        numbers = sorted({leg.debit for leg in transfers} | {leg.credit for leg in transfers})
+        accounts = await kudos.accounts_for_fold(statements, numbers)
+        fold = ledger.fold(
+            {number: account.balance_milli for number, account in accounts.items()},
+            {},
+            transfers,
+            _floors(accounts),
+        )
+        await kudos.save_fold(statements, fold.balances, _buckets(fold), fold.adjustments)
+    return True
+
+
+def _buckets(fold: ledger.Fold) -> dict[tuple[int, str], int]:
+    """What the fold adds to each account's totals by bucket."""
+    totals: dict[tuple[int, str], int] = defaultdict(int)
+    for transfer in fold.applied:
+        if transfer.phase == "posted":
+            if transfer.debit_bucket:
+                totals[transfer.debit, transfer.debit_bucket] -= transfer.amount_milli
+            if transfer.credit_bucket:
+                totals[transfer.credit, transfer.credit_bucket] += transfer.amount_milli
+    return totals
+
+
+def _floors(accounts: dict[int, FoldAccount]) -> dict[int, int]:
+    return {
+        number: floor_milli(
+            anonymous=account.provider_id == "anon",
+            pseudonymous=is_pseudonymous(account.provider_id),
+        )
+        for number, account in accounts.items()
+        if account.provider_id is not None and number == 2 * (number // 2)
+    }

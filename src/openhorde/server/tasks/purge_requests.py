@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Forgets requests some time after their end, with the pictures they came with."""
+
+from datetime import timedelta
+
+from openhorde.server.actions import requests as actions
+from openhorde.server.actions.horde import Horde
+from openhorde.server.actions.sources import source_keys
+from openhorde.server.domain.kinds import image
+from openhorde.server.store import requests
+
+KEPT = timedelta(seconds=image.REQUEST_TTL_SECONDS)
+
+
+async def run(horde: Horde) -> None:
+    """Forget what ended long enough ago; every reservation is released before."""
+    ended = await requests.purgeable(horde.statements, horde.clock.now() - KEPT)
+    for request_id, _ in ended:
+        await actions.settle(horde, request_id)
+    if ended:
+        await requests.purge(horde.statements, [request_id for request_id, _ in ended])
+        keys = [key for _, sources in ended for key in source_keys(sources)]
+        await horde.blobs.drop(keys)

@@ -1,0 +1,12 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Gives up jobs whose worker has not delivered in time; another worker gets them."""
+
+from openhorde.server.actions import work as actions
+from openhorde.server.actions.horde import Horde
+from openhorde.server.store import work
+
+
+async def run(horde: Horde) -> None:
+    """Give up every running job that is past its deadline."""
+    for job_id in await work.overdue(horde.statements, horde.clock.now()):
+        await actions.give_up(horde, job_id, outcome="overdue")

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The horde as a worker calls it: one attempt a call, and what a refusal means."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import msgspec
+
+from openhorde import __version__
+from openhorde.wire.errors import Error
+from openhorde.wire.work import Rewarded
+from openhorde.worker.settings import WorkerSettings
+
+CALL_SECONDS_MAX = 40.0
+TRANSFER_SECONDS_MAX = 30.0
+TRY_AGAIN_STATUSES = (408, 425, 429)
+FINAL_TEXTS = ("does not exist", "already submitted")
+
+
+class Away(Exception):
+    """No answer, or none that can be read; the message says what happened."""
+
+
+class Refused(Exception):
+    """The horde answered with an error."""
+
+    def __init__(self, status: int, error: Error, retry_after_seconds: float | None = None) -> None:
+        details = "; ".join(f"{name}: {text}" for name, text in (error.errors or {}).items())
+        super().__init__(f"{error.message} ({details})" if details else error.message)
+        self.status = status
+        self.rc = error.rc
+        self.retry_after_seconds = retry_after_seconds
+
+    @property
+    def final(self) -> bool:
+        """Whether asking again is useless."""
+        if any(text in str(self) for text in FINAL_TEXTS):
+            return True
+        return 400 <= self.status < 500 and self.status not in TRY_AGAIN_STATUSES
+
+    @property
+    def maintenance(self) -> bool:
+        """Whether the owner, or the horde, put this worker to rest."""
+        return self.rc == "WorkerMaintenance" or "maintenance mode" in str(self).lower()
+
+
+def agent_words(settings: WorkerSettings) -> str:
+    """How this software names itself: `name:version:url`."""
+    return f"openhorde worker:{__version__}:{settings.worker_url}"
+
+
+class HordeApi:
+    """The calls a worker makes. Each is tried once; raises Away or Refused."""
+
+    def __init__(self, settings: WorkerSettings) -> None:
+        self._base = settings.api_url
+        self._horde = httpx.AsyncClient(
+            headers={"apikey": settings.api_key, "Client-Agent": agent_words(settings)},
+            timeout=CALL_SECONDS_MAX,
+        )
+        # Storage must see neither the key nor anything that its signature does not cover.
+        self._storage = httpx.AsyncClient(timeout=TRANSFER_SECONDS_MAX)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._horde.aclose()
+        await self._storage.aclose()
+
+    async def pop(self, path: str, body: msgspec.Struct) -> dict[str, Any]:
+        """`POST` for work; the answer undecoded, because a job may be odd and yet has ids."""
+        return await self._post(path, body)
+
+    async def submit(self, path: str, body: msgspec.Struct) -> float:
+        """Hand a result in; the answer is the reward in kudos."""
+        answer = await self._post(path, body)
+        try:
+            return msgspec.convert(answer, Rewarded).reward
+        except msgspec.ValidationError as error:
+            raise Away(f"the horde's answer to a submit is odd: {error}") from error
+
+    async def put(self, url: str, content: bytes) -> None:
+        """Upload to a presigned address, exactly as it is given. Only status 200 is success."""
+        try:
+            async with asyncio.timeout(TRANSFER_SECONDS_MAX):
+                answer = await self._storage.put(url, content=content, extensions=_exact(url))
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
+            raise Away(f"upload: {_described(error)}") from error
+        if answer.status_code != 200:
+            raise Away(f"upload: the storage answered {answer.status_code}")
+
+    async def get(self, url: str, bytes_max: int, seconds_max: float) -> bytes:
+        """Download at most so many bytes in at most so many seconds. Raises Away."""
+        content = bytearray()
+        try:
+            async with (
+                asyncio.timeout(seconds_max),
+                self._storage.stream("GET", url, extensions=_exact(url)) as answer,
+            ):
+                if answer.status_code != 200:
+                    raise Away(f"download: status {answer.status_code}")
+                async for chunk in answer.aiter_bytes():
+                    content += chunk
+                    if len(content) > bytes_max:
+                        raise Away(f"download: more than {bytes_max} bytes")
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
+            raise Away(f"download: {_described(error)}") from error
+        return bytes(content)
+
+    async def _post(self, path: str, body: msgspec.Struct) -> dict[str, Any]:
+        try:
+            answer = await self._horde.post(
+                f"{self._base}/{path}",
+                content=msgspec.json.encode(body),
+                headers={"Content-Type": "application/json"},
+            )
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise Away(f"the horde cannot be reached: {_described(error)}") from error
+        if answer.status_code != 200:
+            raise _refusal(answer)
+        try:
+            return msgspec.json.decode(answer.content, type=dict[str, Any])
+        except msgspec.DecodeError as error:
+            raise Away(f"the horde's answer is not JSON: {error}") from error
+
+
+def _exact(url: str) -> dict[str, bytes]:
+    """Keep the path and query as they are: a signature covers every character of them."""
+    parts = urlsplit(url)
+    query = f"?{parts.query}" if parts.query else ""
+    return {"target": f"{parts.path or '/'}{query}".encode()}
+
+
+def _refusal(answer: httpx.Response) -> Refused | Away:
+    try:
+        error = msgspec.json.decode(answer.content, type=Error, strict=False)
+    except msgspec.DecodeError:
+        if answer.status_code < 500 and answer.status_code not in TRY_AGAIN_STATUSES:
+            return Refused(answer.status_code, Error(message=f"status {answer.status_code}"))
+        error = Error(message=f"the horde answered {answer.status_code}")
+    return Refused(answer.status_code, error, _retry_after(answer.headers))
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds from a Retry-After header, which may be a number or a date."""
+    text = headers.get("Retry-After", "").strip()
+    if text.isdigit():
+        return float(text)
+    try:
+        until = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return max(0.0, until.timestamp() - time.time())
+
+
+def _described(error: Exception) -> str:
+    return str(error) or type(error).__name__

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Delivery: upload each result, hand each job in, and report the ones that failed."""
+
+import asyncio
+import base64
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import msgspec
+import structlog
+
+from openhorde.worker.agent import events, image
+from openhorde.worker.agent.api import Away, HordeApi, Refused
+from openhorde.worker.agent.assignment import Assignment, sleep_within
+from openhorde.worker.agent.backoff import Backoff
+from openhorde.worker.backends.base import Artifact, Note
+from openhorde.worker.settings import WorkerSettings
+
+UPLOAD_TRIES = 3
+UPLOADED = "R2"
+
+log = structlog.get_logger(__name__)
+Answer = TypeVar("Answer")
+
+
+class Delivery:
+    """Hands results in. Tries until the time to live is over, or the horde says it is useless."""
+
+    def __init__(self, settings: WorkerSettings, api: HordeApi, observe: events.Observe) -> None:
+        self._settings = settings
+        self._api = api
+        self._observe = observe
+
+    async def results(self, assignment: Assignment, artifacts: list[Artifact]) -> None:
+        """Deliver one artifact for each id, side by side. A missing one is reported as a fault."""
+        pairs = zip(range(len(artifacts)), assignment.ids, artifacts, strict=False)
+        await asyncio.gather(
+            *(self._result(assignment, index, artifact) for index, _, artifact in pairs),
+            *(
+                self._fault(assignment, job_id, "the engine made too few results", [])
+                for job_id in assignment.ids[len(artifacts) :]
+            ),
+        )
+
+    async def fault(
+        self, assignment: Assignment, reason: str, notes: list[Note] | None = None
+    ) -> None:
+        """Give every job of the assignment back, with the reason."""
+        told = [*assignment.notes, *(notes or [])]
+        await asyncio.gather(
+            *(self._fault(assignment, job_id, reason, told) for job_id in assignment.ids)
+        )
+
+    async def _result(self, assignment: Assignment, index: int, artifact: Artifact) -> None:
+        job_id = assignment.ids[index]
+        notes = list(assignment.notes)
+        if len(assignment.ids) > 1:
+            notes.append(Note(type="batch_index", value="see_ref", ref=str(index)))
+        uploaded = await self._upload(assignment, index, artifact.content)
+        generation = UPLOADED if uploaded else base64.b64encode(artifact.content).decode()
+        body = image.result_body(job_id, artifact, generation, notes)
+        try:
+            reward = await self._persist(assignment, lambda: self._submit(body))
+        except (Away, Refused) as error:
+            log.warning("a result was not taken", job=job_id, reason=str(error))
+            self._observe(events.Undelivered(job_id, str(error)))
+        else:
+            self._observe(events.Delivered(job_id, reward))
+
+    async def _fault(
+        self, assignment: Assignment, job_id: str, reason: str, notes: list[Note]
+    ) -> None:
+        log.warning("a job failed", job=job_id, model=assignment.model, reason=reason)
+        body = image.fault_body(job_id, reason, notes)
+        try:
+            await self._persist(assignment, lambda: self._submit(body))
+        except (Away, Refused) as error:
+            log.warning("a fault could not be reported", job=job_id, reason=str(error))
+            self._observe(events.Faulted(job_id, reason, reported=False))
+        else:
+            self._observe(events.Faulted(job_id, reason))
+
+    async def _upload(self, assignment: Assignment, index: int, content: bytes) -> bool:
+        """Put a result into the horde's storage; False when that does not work."""
+        url = assignment.uploads[index]
+        if url is None:
+            return False
+        backoff = self._backoff()
+        for tries_left in reversed(range(UPLOAD_TRIES)):
+            try:
+                await self._api.put(url, content)
+            except Away as error:
+                log.info("an upload failed", job=assignment.ids[index], reason=str(error))
+                if tries_left and not await sleep_within(assignment, backoff.next_seconds()):
+                    return False
+            else:
+                return True
+        return False
+
+    async def _submit(self, body: msgspec.Struct) -> float:
+        return await self._api.submit(image.SUBMIT_PATH, body)
+
+    async def _persist(
+        self, assignment: Assignment, attempt: Callable[[], Awaitable[Answer]]
+    ) -> Answer:
+        """Attempt again and again; at least once, however late. Raises the last error."""
+        backoff = self._backoff()
+        while True:
+            pause = backoff.next_seconds()
+            try:
+                return await attempt()
+            except Refused as error:
+                if error.final:
+                    raise
+                pause = max(pause, error.retry_after_seconds or 0)
+                if not await sleep_within(assignment, pause):
+                    raise
+            except Away:
+                if not await sleep_within(assignment, pause):
+                    raise
+
+    def _backoff(self) -> Backoff:
+        return Backoff(self._settings.retry_seconds, self._settings.retry_seconds_max)

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The face every engine has: what it can do, and how it does a job of some kind."""
+
+from collections.abc import Callable
+from typing import Literal, Protocol
+
+from msgspec import Struct, field
+
+Feature = Literal[
+    "img2img", "inpainting", "lora", "textual_inversion", "clip_skip", "hires_fix", "tiling"
+]
+
+
+class Capabilities(Struct, kw_only=True, frozen=True):
+    """What an engine offers once it is open. `pixels_max` is width x height, None unbounded."""
+
+    models: list[str]
+    samplers: list[str] = field(default_factory=list)
+    features: list[Feature] = field(default_factory=list)
+    pixels_max: int | None = None
+
+
+class Adapter(Struct, kw_only=True, frozen=True):
+    """A LoRA to apply, by the name of its file. Strengths: for the model and its text encoder."""
+
+    name: str
+    model: float = 1.0
+    clip: float = 1.0
+
+
+class Embedding(Struct, kw_only=True, frozen=True):
+    """A textual inversion to load, and the prompt to put it into."""
+
+    name: str
+    inject: Literal["prompt", "negprompt"] | None = None
+    strength: float = 1.0
+
+
+class PictureJob(Struct, kw_only=True, frozen=True, tag="picture"):
+    """Pictures to draw: one for each seed, all alike but for it. Sizes in pixels.
+
+    `source` and `mask` are encoded image files; where the mask is white, or without one where the
+    source is transparent, an inpainting draws anew. `repaint` tells inpainting from img2img.
+    """
+
+    id: str
+    model: str
+    prompt: str
+    negative_prompt: str = ""
+    width_pixels: int = 512
+    height_pixels: int = 512
+    steps: int = 30
+    sampler: str = "k_euler_a"
+    karras: bool = True
+    cfg_scale: float = 5.0
+    seeds: list[int] = field(default_factory=lambda: [0])
+    clip_skip: int = 1
+    tiling: bool = False
+    hires_fix: bool = False
+    hires_fix_strength: float = 0.65
+    denoising_strength: float = 0.75
+    source: bytes | None = None
+    mask: bytes | None = None
+    repaint: bool = False
+    censor: bool = False
+    loras: list[Adapter] = field(default_factory=list)
+    embeddings: list[Embedding] = field(default_factory=list)
+
+
+Job = PictureJob
+
+
+class Note(Struct, kw_only=True, frozen=True):
+    """Something the requester should know about a result, such as a LoRA that was not found."""
+
+    type: Literal[
+        "lora", "ti", "censorship", "source_image", "source_mask", "batch_index", "information"
+    ]
+    value: Literal["download_failed", "parse_failed", "baseline_mismatch", "nsfw", "see_ref"]
+    ref: str | None = None
+
+
+class Artifact(Struct, kw_only=True, frozen=True):
+    """One result: the bytes of a file, its media type, the seed it was made from."""
+
+    content: bytes
+    media_type: str
+    seed: int
+    notes: list[Note] = field(default_factory=list)
+    censored: bool = False
+
+
+class JobFault(Exception):
+    """This job cannot be done, and the engine is well. The message is the reason.
+
+    `notes` tell the requester what was wrong with what they sent.
+    """
+
+    def __init__(self, reason: str, notes: list[Note] | None = None) -> None:
+        super().__init__(reason)
+        self.notes = notes or []
+
+
+class Cancelled(Exception):
+    """The job was given up because nobody waits for it any more."""
+
+
+ReportProgress = Callable[[int, int], None]
+"""Takes the steps done and the steps in all; at least one call a step, as the heartbeat."""
+
+
+class Backend(Protocol):
+    """An engine in its own process: blocking calls, from one thread, one job at a time."""
+
+    def open(self) -> Capabilities:
+        """Get ready. Raises RuntimeError when the engine cannot work at all."""
+        ...
+
+    def run(
+        self, job: Job, report: ReportProgress, cancelled: Callable[[], bool]
+    ) -> list[Artifact]:
+        """Do the job: one artifact for each seed, in their order.
+
+        Asks `cancelled` at least once a step. Raises JobFault or Cancelled; anything else that is
+        raised counts as a fault of the job too.
+        """
+        ...

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""What tests of all rooms share."""
+
+import shutil
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+from uuid import uuid4
+
+import asyncpg
+import pytest_asyncio
+
+from openhorde.server.kit.postgres import start_embedded
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def postgres_dsn() -> AsyncIterator[str]:
+    """One embedded PostgreSQL for the whole session: the DSN of its database `postgres`."""
+    # Not pytest's own temporary folder: a second session beside this one closes that to others,
+    # and as root the server is another user.
+    folder = Path(tempfile.mkdtemp(prefix="openhorde-tests-"))
+    server = await start_embedded(folder)
+    connection = await asyncpg.connect(server.dsn)
+    # Nobody needs these data after a power cut.
+    await connection.execute("alter system set fsync = off")
+    await connection.execute("select pg_reload_conf()")
+    await connection.close()
+    yield server.dsn
+    await server.stop()
+    shutil.rmtree(folder)
+
+
+@pytest_asyncio.fixture
+async def fresh_database(postgres_dsn: str) -> AsyncIterator[str]:
+    """The DSN of a new, empty database."""
+    name = f"test_{uuid4().hex}"
+    connection = await asyncpg.connect(postgres_dsn)
+    try:
+        await connection.execute(f"create database {name}")
+        yield postgres_dsn.replace("/postgres?", f"/{name}?", 1)
+        await connection.execute(f"drop database {name} with (force)")
+    finally:
+        await connection.close()

@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from openhorde.server.domain.matching import (
+    batch_amount,
+    fits,
+    is_blacklisted,
+    lacking,
+    prioritised,
+    tally,
+)
+from openhorde.server.domain.needs import WORDS, Needs, Offer
+from openhorde.wire.work import Skipped
+
+OPEN = Offer(
+    kind="image",
+    words=frozenset(WORDS),
+    pixels_max=512 * 512,
+    models=frozenset({"a", "b"}),
+    worker_id="w1",
+)
+MODELS = st.sampled_from(["a", "b", "c"])
+WORKERS = st.sampled_from(["w1", "w2", "w3"])
+PIXELS = st.sampled_from([64 * 64, 512 * 512, 1024 * 1024])
+SOME_WORDS = st.sets(st.sampled_from(sorted(WORDS)), max_size=12)
+
+needs_of_all_sorts = st.builds(
+    Needs,
+    kind=st.sampled_from(["image", "image", "image", "text"]),
+    words=SOME_WORDS.map(sorted).map(tuple),
+    pixels=PIXELS,
+    models=st.sets(MODELS).map(sorted).map(tuple),
+    workers=st.sets(WORKERS).map(sorted).map(tuple),
+    workers_excluded=st.booleans(),
+)
+offers_of_all_sorts = st.builds(
+    Offer,
+    kind=st.just("image"),
+    words=SOME_WORDS.map(frozenset) | SOME_WORDS.map(frozenset(WORDS).difference),
+    pixels_max=PIXELS,
+    models=st.frozensets(MODELS),
+    worker_id=WORKERS,
+    lacking_agent_words=SOME_WORDS.map(frozenset),
+)
+
+
+@given(needs_of_all_sorts, offers_of_all_sorts)
+def test_a_request_fits_when_nothing_is_lacking(needs: Needs, offer: Offer) -> None:
+    reasons = lacking(needs, offer)
+    assert fits(needs, offer) is (not reasons)
+    assert len(set(reasons)) == len(reasons)
+    assert set(reasons) <= set(Skipped.__struct_fields__)
+
+
+@given(needs_of_all_sorts, offers_of_all_sorts, SOME_WORDS, st.frozensets(MODELS), PIXELS)
+def test_offering_more_never_makes_a_job_unfit(
+    needs: Needs, offer: Offer, words: set[str], models: frozenset[str], pixels: int
+) -> None:
+    more = msgspec.structs.replace(
+        offer,
+        words=offer.words | words,
+        models=offer.models | models,
+        pixels_max=max(offer.pixels_max, pixels),
+    )
+    assert set(lacking(needs, more)) <= set(lacking(needs, offer))
+
+
+@given(st.lists(st.tuples(needs_of_all_sorts, st.integers(1, 5)), max_size=6), offers_of_all_sorts)
+def test_the_tally_counts_each_reason_on_its_own(
+    lanes: list[tuple[Needs, int]], offer: Offer
+) -> None:
+    counts = tally(lanes, offer)
+    Skipped(**counts)
+    for reason in set(Skipped.__struct_fields__) - {"max_pixels"}:
+        wanted = sum(number for needs, number in lanes if reason in lacking(needs, offer))
+        assert counts.get(reason, 0) == wanted
+
+
+@pytest.mark.parametrize("word", sorted(WORDS))
+def test_each_word_is_needed_and_named(word: str) -> None:
+    needs = Needs(kind="image", words=(word,))
+    without = msgspec.structs.replace(OPEN, words=OPEN.words - {word})
+    by_agent = msgspec.structs.replace(without, lacking_agent_words=frozenset({word}))
+    assert lacking(needs, OPEN) == ()
+    assert lacking(needs, without) == (WORDS[word].reason,)
+    assert lacking(needs, by_agent) == (WORDS[word].reason_when_agent_lacks,)
+
+
+@pytest.mark.parametrize(
+    ("word", "forbidden", "too_old"),
+    [
+        ("nsfw", "nsfw", "bridge_version"),
+        ("trusted", "untrusted", "bridge_version"),
+        ("img2img", "img2img", "img2img"),
+        ("painting", "painting", "painting"),
+        ("inpainting_model", "models", "bridge_version"),
+        ("ordinary_model", "models", "bridge_version"),
+        ("post_processing", "post_processing", "bridge_version"),
+        ("lora", "lora", "bridge_version"),
+        ("controlnet", "controlnet", "bridge_version"),
+        ("sdxl_controlnet", "controlnet", "bridge_version"),
+        ("fast", "performance", "bridge_version"),
+        ("brisk", "performance", "bridge_version"),
+        ("unsafe_ip", "unsafe_ip", "bridge_version"),
+        ("many_steps", "step_count", "bridge_version"),
+        ("generous", "kudos", "bridge_version"),
+        ("r2", "bridge_version", "bridge_version"),
+        ("sampler:lcm:karras", "bridge_version", "bridge_version"),
+    ],
+)
+def test_reasons_of_the_table(word: str, forbidden: str, too_old: str) -> None:
+    assert (WORDS[word].reason, WORDS[word].reason_when_agent_lacks) == (forbidden, too_old)
+
+
+def test_reasons_come_in_the_order_of_the_table() -> None:
+    words = ("generous", "many_steps", "post_processing", "controlnet", "tiling", "trusted", "nsfw")
+    needs = Needs(kind="image", words=words, workers=("w2",), pixels=2**30, models=("z",))
+    bare = msgspec.structs.replace(OPEN, words=frozenset())
+    assert lacking(needs, bare) == (
+        "models",
+        "max_pixels",
+        "nsfw",
+        "untrusted",
+        "worker_id",
+        "bridge_version",
+        "controlnet",
+        "step_count",
+        "post_processing",
+        "kudos",
+    )
+
+
+def test_an_agent_too_old_for_post_processing_is_told_so_earlier() -> None:
+    needs = Needs(kind="image", words=("many_steps", "post_processing"))
+    old = Offer(kind="image", lacking_agent_words=frozenset({"post_processing"}))
+    assert lacking(needs, old) == ("bridge_version", "step_count")
+
+
+def test_models_overlap_and_none_means_any() -> None:
+    assert fits(Needs(kind="image", models=("b", "z")), OPEN)
+    assert lacking(Needs(kind="image", models=("z",)), OPEN) == ("models",)
+    assert fits(Needs(kind="image"), OPEN)
+    assert lacking(Needs(kind="text"), OPEN) == ("models",)
+
+
+def test_listed_workers() -> None:
+    assert fits(Needs(kind="image", workers=("w1", "w9")), OPEN)
+    assert lacking(Needs(kind="image", workers=("w9",)), OPEN) == ("worker_id",)
+    shunned = Needs(kind="image", workers=("w1",), workers_excluded=True)
+    assert lacking(shunned, OPEN) == ("worker_id",)
+    assert fits(Needs(kind="image", workers=("w9",), workers_excluded=True), OPEN)
+    assert fits(Needs(kind="image", workers_excluded=True), OPEN)
+
+
+def test_a_request_as_large_as_the_limit_fits_and_is_counted_all_the_same() -> None:
+    exact = Needs(kind="image", pixels=OPEN.pixels_max)
+    assert fits(exact, OPEN)
+    assert tally([(exact, 3), (Needs(kind="image", pixels=64), 2)], OPEN) == {"max_pixels": 3}
+
+
+def test_priority_users_need_not_pay_in_advance() -> None:
+    needs = Needs(kind="image", words=("generous",))
+    stingy = msgspec.structs.replace(OPEN, words=OPEN.words - {"generous"})
+    assert lacking(needs, stingy) == ("kudos",)
+    assert fits(needs, prioritised(stingy))
+
+
+def test_blacklisted_words() -> None:
+    assert is_blacklisted("A Purple cow", ["le co"])
+    assert is_blacklisted("a purple cow", ["PURPLE"])
+    assert not is_blacklisted("a purple cow", ["", "green"])
+
+
+def amount(**changes: object) -> int:
+    facts: dict[str, Any] = {
+        "pixels": 512 * 512,
+        "pixels_max": 1024 * 1024,
+        "amount": 20,
+        "waiting": 20,
+        "baseline": "stable diffusion 1",
+    }
+    return batch_amount(**(facts | changes))
+
+
+def test_batches() -> None:
+    assert amount() == 20
+    assert amount(amount=4) == 4
+    assert amount(waiting=3) == 3
+    assert amount(pixels=1024 * 1024) == 6
+    assert amount(pixels=1024 * 1024, post_processing=["GFPGAN"]) == 4
+    assert amount(pixels=1024 * 1024, post_processing=["CodeFormers"]) == 2
+    assert amount(pixels=1024 * 1024, transparent=True) == 3
+    assert amount(pixels=3072 * 3072) == 1
+    assert amount(disable_batching=True) == 1
+
+
+def test_batches_are_smaller_for_heavy_families() -> None:
+    assert amount(baseline="flux_1") == 5
+    assert amount(baseline="qwen_image") == 2
+    assert amount(baseline="z_image_turbo") == 3
+
+
+def test_batches_round_half_to_even() -> None:
+    halves = {"pixels": 2, "amount": 7, "waiting": 7}
+    assert amount(**halves, pixels_max=1) == 1
+    assert amount(**halves, pixels_max=3) == 3
+    assert amount(**{**halves, "pixels": 4}, pixels_max=5) == 2

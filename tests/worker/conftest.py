@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""A small horde on loopback, real HTTP, and workers to set on it."""
+
+import asyncio
+import contextlib
+import socket
+import uuid
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import pytest
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from openhorde.worker.agent import events
+from openhorde.worker.boot import run_worker
+from openhorde.worker.settings import WorkerSettings, load_settings
+
+PATIENCE_SECONDS = 60
+
+
+class Noticeboard:
+    """Things happen and are told; whoever waits looks again."""
+
+    def __init__(self) -> None:
+        self._told = asyncio.Event()
+
+    def tell(self) -> None:
+        self._told.set()
+
+    async def until(self, happened: Callable[[], Any]) -> None:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not happened():
+                self._told.clear()
+                await self._told.wait()
+
+
+class FakeHorde(Noticeboard):
+    """Plays the horde and its storage. Unusual answers are queued; then it is all well again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.url = ""
+        self.jobs: deque[dict[str, Any]] = deque()
+        self.pop_answers: deque[Response] = deque()
+        self.submit_answers: deque[Response] = deque()
+        self.upload_statuses: deque[int] = deque()
+        self.pops: list[dict[str, Any]] = []
+        self.submits: list[dict[str, Any]] = []
+        self.submit_headers: list[dict[str, str]] = []
+        self.uploads: dict[str, bytes] = {}
+        self.upload_headers: list[dict[str, str]] = []
+        self.sources: dict[str, bytes] = {}
+        self.source_gets = 0
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    def offer(self, pictures: int = 1, **changes: Any) -> list[str]:
+        """Queue a job; `changes` go into the payload, or beside it when they belong there."""
+        ids = [str(uuid.uuid4()) for _ in range(pictures)]
+        # Signed addresses hold escapes that must survive.
+        uploads = [f"{self.url}/storage/a%2Fb/{one}.webp?sign=x%2Fy+z=&e=1" for one in ids]
+        beside = ("model", "source_image", "source_mask", "source_processing", "ttl")
+        beside += ("r2_upload", "r2_uploads")
+        payload = {
+            "prompt": "a red circle ### blue",
+            "width": 64,
+            "height": 64,
+            "ddim_steps": 2,
+            "n_iter": pictures,
+            "sampler_name": "k_euler",
+            "cfg_scale": 5.0,
+            "seed": "7",
+            "karras": False,
+            "tiling": False,
+            "denoising_strength": None,
+            "loras": None,
+        } | {name: value for name, value in changes.items() if name not in beside}
+        job = {
+            "id": ids[0],
+            "ids": ids,
+            "model": "stable_diffusion",
+            "payload": payload,
+            "skipped": {},
+            "r2_upload": uploads[0],
+            "r2_uploads": uploads,
+            "ttl": 150,
+            "source_image": None,
+            "source_processing": "img2img",
+            "something_new": 1,
+        } | {name: value for name, value in changes.items() if name in beside}
+        self.jobs.append(job)
+        return ids
+
+    def submitted(self, job_id: str) -> list[dict[str, Any]]:
+        return [one for one in self.submits if one["id"] == job_id]
+
+    def app(self) -> Starlette:
+        return Starlette(
+            routes=[
+                Route("/api/v2/generate/pop", self._pop, methods=["POST"]),
+                Route("/api/v2/generate/submit", self._submit, methods=["POST"]),
+                Route("/storage/{path:path}", self._upload, methods=["PUT"]),
+                Route("/source/{name}", self._source, methods=["GET"]),
+            ]
+        )
+
+    async def _pop(self, request: Request) -> Response:
+        try:
+            self.pops.append(await request.json())
+        except ClientDisconnect:
+            return Response(status_code=400)
+        self.tell()
+        if self.pop_answers:
+            return self.pop_answers.popleft()
+        if self.jobs:
+            return JSONResponse(self.jobs.popleft())
+        skipped = {"models": 3, "nsfw": 0}
+        return JSONResponse({"id": None, "ids": [], "payload": {}, "skipped": skipped})
+
+    async def _submit(self, request: Request) -> Response:
+        self.submits.append(await request.json())
+        self.submit_headers.append(dict(request.headers))
+        self.tell()
+        if self.submit_answers:
+            return self.submit_answers.popleft()
+        return JSONResponse({"reward": 12.5})
+
+    async def _upload(self, request: Request) -> Response:
+        content = await request.body()
+        self.upload_headers.append(dict(request.headers))
+        status = self.upload_statuses.popleft() if self.upload_statuses else 200
+        if status == 200:
+            target = request.scope["raw_path"] + b"?" + request.scope["query_string"]
+            self.uploads[target.decode()] = content
+        self.tell()
+        return Response(status_code=status)
+
+    async def _source(self, request: Request) -> Response:
+        self.source_gets += 1
+        self.tell()
+        await self.gate.wait()
+        content = self.sources.get(request.path_params["name"])
+        return Response(content) if content is not None else Response(status_code=404)
+
+
+class _QuietServer(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signals to the tests."""
+        yield
+
+
+@contextlib.asynccontextmanager
+async def serving(horde: FakeHorde) -> AsyncIterator[None]:
+    listener = socket.create_server(("127.0.0.1", 0))
+    horde.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    config = uvicorn.Config(horde.app(), lifespan="off", ws="none", log_level="warning")
+    server = _QuietServer(config)
+    task = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        yield
+    finally:
+        horde.gate.set()
+        server.should_exit = server.force_exit = True
+        await task
+        listener.close()
+
+
+@pytest.fixture
+async def horde() -> AsyncIterator[FakeHorde]:
+    fake = FakeHorde()
+    async with serving(fake):
+        yield fake
+
+
+class RunningWorker(Noticeboard):
+    """A worker in this process, its engine in another, and what it told."""
+
+    def __init__(self, settings: WorkerSettings) -> None:
+        super().__init__()
+        self.stop = asyncio.Event()
+        self.abort = asyncio.Event()
+        self.events: list[events.Event] = []
+        self.task = asyncio.create_task(
+            run_worker(settings, stop=self.stop, abort=self.abort, observe=self._observe)
+        )
+
+    def _observe(self, event: events.Event) -> None:
+        self.events.append(event)
+        self.tell()
+
+    def of(self, kind: type[Any]) -> list[Any]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+    async def heard(self, kind: type[Any], count: int = 1) -> list[Any]:
+        await self.until(lambda: len(self.of(kind)) >= count)
+        return self.of(kind)
+
+    async def drained(self) -> int:
+        self.stop.set()
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            return await self.task
+
+
+StartWorker = Callable[..., RunningWorker]
+
+
+@pytest.fixture
+async def start_worker(horde: FakeHorde) -> AsyncIterator[StartWorker]:
+    """Start workers with the fake engine and short pauses; keywords are settings."""
+    started = []
+
+    def start(**changes: Any) -> RunningWorker:
+        quick = {
+            "horde_url": horde.url,
+            "api_key": "a-key-of-the-owner",
+            "backend": "fake",
+            "idle_seconds": 0.02,
+            "idle_seconds_max": 0.05,
+            "retry_seconds": 0.02,
+            "retry_seconds_max": 0.05,
+        }
+        worker = RunningWorker(load_settings(None, None, quick | changes))
+        started.append(worker)
+        return worker
+
+    yield start
+    for worker in started:
+        worker.abort.set()
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await worker.task

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Settings: who wins, what is refused, and what a form is made of."""
+
+from pathlib import Path
+
+import pytest
+
+from openhorde.worker.settings import (
+    SettingsError,
+    WorkerSettings,
+    load_settings,
+    settings_fields,
+)
+
+
+def test_flags_win_over_environment_over_yaml_over_default(tmp_path: Path) -> None:
+    file = tmp_path / "worker.yaml"
+    file.write_text("max_power: 16\nqueue_size: 2\nmax_batch: 3\nmodels_folder: m\n")
+    environ = {"OPENHORDE_WORKER_QUEUE_SIZE": "3", "OPENHORDE_WORKER_MAX_BATCH": "4", "HOME": "/"}
+    settings = load_settings(file, environ, {"max_batch": 5, "nsfw": None})
+    assert (settings.max_power, settings.queue_size, settings.max_batch) == (16, 3, 5)
+    assert settings.max_threads == 1
+    assert settings.pixels_max == 64 * 64 * 8 * 16
+    assert settings.models_folder == tmp_path / "m"
+
+
+def test_text_is_read_in_each_type() -> None:
+    environ = {
+        "OPENHORDE_WORKER_NSFW": "off",
+        "OPENHORDE_WORKER_BLACKLIST": "war, gore,",
+        "OPENHORDE_WORKER_PRIORITY_USERNAMES": "alice#12",
+        "OPENHORDE_WORKER_FAKE_STEP_SECONDS": "0.5",
+        "OPENHORDE_WORKER_LORAS_FOLDER": "~/loras",
+        "OPENHORDE_WORKER_DEVICE": "cuda:1",
+    }
+    settings = load_settings(None, environ)
+    assert settings.nsfw is False
+    assert settings.blacklist == ["war", "gore"]
+    assert settings.priority_usernames == ["alice#12"]
+    assert settings.fake_step_seconds == 0.5
+    assert settings.loras_folder == Path.home() / "loras"
+    assert settings.device == "cuda:1"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "http://horde:7001",
+        "http://horde:7001/",
+        "http://horde:7001/api",
+        "http://horde:7001/api/",
+        "http://horde:7001/api/v2/",
+    ],
+)
+def test_the_address_is_taken_in_every_shape(given: str) -> None:
+    assert load_settings(None, None, {"horde_url": given}).api_url == "http://horde:7001/api/v2"
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ({"max_powr": 2}, ["'max_powr'", "'max_power'"]),
+        ({"max_power": 0}, ["max_power", "from 1 to 512"]),
+        ({"max_power": "many"}, ["max_power", "a whole number"]),
+        ({"queue_size": 5}, ["queue_size", "from 0 to 4"]),
+        ({"worker_name": "a"}, ["worker_name", "3 to 100 characters"]),
+        ({"backend": "magic"}, ["backend", "diffusers, fake"]),
+        ({"device": "gpu"}, ["device", "cuda:N"]),
+        ({"nsfw": "perhaps"}, ["nsfw", "true or false"]),
+        ({"priority_usernames": ["bob"]}, ["priority_usernames", "name#number"]),
+        ({"horde_url": "horde"}, ["horde_url", "http"]),
+        ({"idle_seconds": 5}, ["idle_seconds", "idle_seconds_max"]),
+    ],
+)
+def test_what_is_wrong_is_named(flags: dict[str, object], words: list[str]) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load_settings(None, None, flags)
+    for word in words:
+        assert word in str(caught.value)
+
+
+@pytest.mark.parametrize("content", ["- a\n- b\n", "a: [\n"])
+def test_a_file_that_holds_no_settings_is_refused(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "worker.yaml"
+    file.write_text(content)
+    with pytest.raises(SettingsError, match=r"worker\.yaml"):
+        load_settings(file)
+
+
+def test_an_empty_file_is_all_defaults_and_an_absent_one_an_error(tmp_path: Path) -> None:
+    file = tmp_path / "worker.yaml"
+    file.touch()
+    assert load_settings(file) == WorkerSettings()
+    with pytest.raises(SettingsError, match="cannot read"):
+        load_settings(tmp_path / "absent.yaml")
+
+
+def test_every_field_can_become_a_flag() -> None:
+    fields = {field.name: field for field in settings_fields()}
+    assert fields["worker_name"].flags == ("--worker_name", "-n")
+    assert fields["max_power"].environment == "OPENHORDE_WORKER_MAX_POWER"
+    assert (fields["max_power"].minimum, fields["max_power"].maximum) == (1, 512)
+    assert fields["backend"].choices == ("diffusers", "fake")
+    assert fields["nsfw"].is_flag
+    assert fields["blacklist"].is_list
+    assert all(field.help for field in fields.values())
+    for field in fields.values():
+        assert getattr(WorkerSettings(), field.name) == field.default
+
+
+def test_the_key_is_never_shown() -> None:
+    assert "secret-key" not in repr(load_settings(None, None, {"api_key": "secret-key"}))
