@@ -118,7 +118,7 @@ async def test_a_model_that_kills_its_engine_again_and_again_rests(
     for _ in range(DEATHS_MAX):
         horde.offer(seed=str(FAILING_SEED), model="model one")
     await worker.heard(events.Faulted, DEATHS_MAX)
-    await worker.until(lambda: horde.pops[-1]["models"] == ["model two"] or horde.tell())
+    await horde.until(lambda: horde.pops[-1]["models"] == ["model two"])
     for _ in range(DEATHS_MAX):
         horde.offer(seed=str(FAILING_SEED), model="model two")
     async with asyncio.timeout(PATIENCE_SECONDS):

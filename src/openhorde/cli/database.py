@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from openhorde.cli.extras import needs, server_settings
+from openhorde.cli.extras import mendable, needs, server_settings
 from openhorde.cli.options import Data
 from openhorde.cli.screen import output
 
@@ -39,7 +39,9 @@ def upgrade(
     with needs("server"):
         from openhorde.server.boot import upgrade_database
 
-    applied = asyncio.run(upgrade_database(server_settings(data=data), phase.value))
+    settings = server_settings(data=data)
+    with mendable():
+        applied = asyncio.run(upgrade_database(settings, phase.value))
     console = output()
     for name in applied:
         console.print(f"applied {escape(name)}")

@@ -38,3 +38,20 @@ def server_settings(**given: Any) -> "ServerSettings":
         return load_settings(os.environ, **given)
     except SettingError as error:
         fail(error)
+
+
+@contextmanager
+def mendable() -> Iterator[None]:
+    """Wrap the run of a server command: what its operator can mend becomes a sentence."""
+    with needs("server"):
+        from openhorde.server.domain.refusals import Refusal
+        from openhorde.server.kit.postgres import EmbeddedPostgresFailure
+        from openhorde.server.settings import SettingError
+
+    try:
+        yield
+    except (EmbeddedPostgresFailure, SettingError, OSError) as error:
+        fail(error)
+    except Refusal as refusal:
+        facts = ", ".join(f"{name} {value}" for name, value in refusal.facts.items())
+        fail(f"refused ({refusal.code}): check {facts}")

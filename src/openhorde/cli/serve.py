@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from openhorde.cli.extras import needs, server_settings
+from openhorde.cli.extras import mendable, needs, server_settings
 from openhorde.cli.options import Data
 
 
@@ -23,4 +23,6 @@ def serve(
     with needs("server"):
         from openhorde.server import boot
 
-    asyncio.run(boot.serve(server_settings(host=host, port=port, data=data)))
+    settings = server_settings(host=host, port=port, data=data)
+    with mendable():
+        asyncio.run(boot.serve(settings))

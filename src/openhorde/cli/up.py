@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from openhorde.cli.options import Data
-from openhorde.cli.private_horde import DEMO_MODEL, PrivateHorde, models_folder
+from openhorde.cli.private_horde import DEMO_MODEL, Parts, PrivateHorde, models_folder
 from openhorde.cli.screen import messages, output
 from openhorde.cli.signals import Stopped, until_stopped
 from openhorde.cli.voice import Voice
@@ -34,14 +34,17 @@ def up(
     The data folder keeps accounts, requests and pictures: a second start finds them again.
     """
     try:
-        asyncio.run(_up(data or DEFAULT_DATA, port))
+        asyncio.run(run_up(data or DEFAULT_DATA, port))
     except Stopped:
         output().print("stopped")
 
 
-async def _up(data: Path, port: int) -> None:
+async def run_up(data: Path, port: int, parts: Parts | None = None) -> None:
+    """Start, tell how to use it, and stay until a signal: then Stopped is raised."""
     voice = Voice(messages())
-    horde = PrivateHorde(data, port=port, environment=os.environ, say=voice.say, note=voice.note)
+    horde = PrivateHorde(
+        data, port=port, environment=os.environ, say=voice.say, note=voice.note, parts=parts
+    )
 
     async def live() -> None:
         voice.spin()

@@ -2,13 +2,12 @@
 """`horde user`: accounts of a horde on this machine."""
 
 import asyncio
-import uuid
 from typing import Annotated
 
 import typer
 from rich.markup import escape
 
-from openhorde.cli.extras import needs, server_settings
+from openhorde.cli.extras import mendable, needs, server_settings
 from openhorde.cli.options import AsJson, Data
 from openhorde.cli.screen import output, print_json
 
@@ -42,16 +41,18 @@ def add(
     with needs("server"):
         from openhorde.server.boot import add_user
 
-    added = asyncio.run(
-        add_user(
-            server_settings(data=data),
-            username=name,
-            provider_id=id_from or str(uuid.uuid4()),
-            moderator=moderator,
-            trusted=trusted or moderator,
-            kudos=kudos,
+    settings = server_settings(data=data)
+    with mendable():
+        added = asyncio.run(
+            add_user(
+                settings,
+                username=name,
+                provider_id=id_from,
+                moderator=moderator,
+                trusted=trusted or moderator,
+                kudos=kudos,
+            )
         )
-    )
     if as_json:
         print_json(
             {

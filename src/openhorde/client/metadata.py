@@ -44,7 +44,8 @@ def with_facts(content: bytes, suffix: str, facts: Mapping[str, Any]) -> bytes:
     with Image.open(BytesIO(content)) as image:
         image.load()
         source = image.format
-    facts = {**facts, "width": image.width, "height": image.height}
+    facts = {name: _clean(value) for name, value in facts.items()}
+    facts |= {"width": image.width, "height": image.height}
     if target == "JPEG":
         facts = {name: _clipped(value) for name, value in facts.items()}
     xmp, exif = _xmp(facts), _exif(facts)
@@ -121,12 +122,18 @@ def _xmp(facts: Mapping[str, Any]) -> bytes:
     ).encode()
 
 
-def _escaped(value: Any) -> str:
-    """Text for an XML attribute: line ends as references, characters XML forbids left out."""
+def _clean(value: Any) -> Any:
+    """Lists as text, and text without the characters that XML forbids."""
     if isinstance(value, list | tuple):
         value = ", ".join(str(one) for one in value)
-    text = re.sub(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "", str(value))
-    return re.sub(r"[\t\n\r]", lambda found: f"&#{ord(found[0])};", html.escape(text))
+    if not isinstance(value, str):
+        return value
+    return re.sub(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "", value)
+
+
+def _escaped(value: Any) -> str:
+    """Text for an XML attribute; line ends as references, or readers make spaces of them."""
+    return re.sub(r"[\t\n\r]", lambda found: f"&#{ord(found[0])};", html.escape(str(value)))
 
 
 def _exif(facts: Mapping[str, Any]) -> bytes:
@@ -134,7 +141,7 @@ def _exif(facts: Mapping[str, Any]) -> bytes:
     exif[DESCRIPTION] = str(facts["prompt"])
     exif[SOFTWARE] = str(facts["software"])
     # Pillow writes big-endian EXIF, and readers expect the comment's UTF-16 in the same order.
-    comment = b"UNICODE\0" + parameters_text(facts).encode("utf-16-be", "replace")
+    comment = b"UNICODE\0" + parameters_text(facts).encode("utf-16-be")
     exif.get_ifd(EXIF_FOLDER)[USER_COMMENT] = comment
     return exif.tobytes()
 

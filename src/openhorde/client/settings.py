@@ -9,6 +9,7 @@ import msgspec
 
 from openhorde.wire.image import (
     ControlType,
+    ExtraSourceImage,
     ExtraText,
     ImageParams,
     Lora,
@@ -41,6 +42,7 @@ class ImageSettings(TypedDict, total=False):
     workers: Sequence[str]
     worker_blacklist: bool
     source_processing: SourceProcessing
+    extra_source_images: Sequence[ExtraSourceImage]
     r2: bool
     shared: bool
     replacement_filter: bool

@@ -21,6 +21,7 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 BACKOFF_FIRST_SECONDS = 0.5
 BACKOFF_MAX_SECONDS = 8.0
 RETRY_AFTER_MAX_SECONDS = 60.0
+RATE_LIMITED_MAX = 20
 
 
 class Transport:
@@ -95,19 +96,29 @@ class Transport:
     async def patiently(
         self, attempt: Callable[[], Awaitable[Answer]], *, outages: bool = True
     ) -> Answer:
-        """Repeat `attempt` after passing failures, until they have lasted `outage_seconds`."""
-        waited_seconds = 0.0
+        """Repeat `attempt` after passing failures.
+
+        Rate limits are waited for a few times; outages, if at all, until `outage_seconds` are over.
+        """
+        away_seconds = 0.0
+        limited = 0
         backoff_seconds = BACKOFF_FIRST_SECONDS
         while True:
             try:
                 return await attempt()
             except HordeError as error:
-                worth_it = error.status == 429 or outages
-                if not (error.passing and worth_it) or waited_seconds >= self.outage_seconds:
+                if not error.passing:
                     raise
                 pause_seconds = error.retry_after_seconds or backoff_seconds
+                if error.status == 429:
+                    limited += 1
+                    if limited > RATE_LIMITED_MAX:
+                        raise
+                elif not outages or away_seconds >= self.outage_seconds:
+                    raise
+                else:
+                    away_seconds += pause_seconds
             await self.sleep(pause_seconds)
-            waited_seconds += pause_seconds
             backoff_seconds = min(backoff_seconds * 2, BACKOFF_MAX_SECONDS)
 
     async def download(self, url: str) -> bytes:

@@ -67,7 +67,7 @@ def reasons(wanted: ImageRequest, **worker: Any) -> tuple[str, ...]:
 
 
 def test_the_table_of_kinds() -> None:
-    assert KINDS == {"image": image}
+    assert {"image": image} == KINDS
     assert (image.NAME, image.DIVISOR, image.REQUEST_TTL_SECONDS) == ("image", 1_000_000, 1200)
 
 

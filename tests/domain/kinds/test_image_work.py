@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,8 +13,8 @@ from openhorde.wire.requests import ImageRequest
 REFERENCE = Reference.from_json({"flux": {"baseline": "flux_1"}})
 
 
-def request(models: tuple[str, ...] = (), **params: object) -> ImageRequest:
-    return ImageRequest(prompt="a cat", models=list(models), params=ImageParams(**params))  # type: ignore[arg-type]
+def request(models: tuple[str, ...] = (), **params: Any) -> ImageRequest:
+    return ImageRequest(prompt="a cat", models=list(models), params=ImageParams(**params))
 
 
 @pytest.mark.parametrize(
@@ -59,6 +61,11 @@ def test_size() -> None:
 )
 def test_time_to_live(wanted: ImageRequest, extra_slow: bool, seconds: int) -> None:
     assert image.ttl_seconds(wanted, REFERENCE, extra_slow=extra_slow) == seconds
+
+
+def test_a_horde_may_allow_shorter_times() -> None:
+    ttl = image.ttl_seconds(request(steps=1), REFERENCE, extra_slow=False, minimum_seconds=5)
+    assert ttl == 32
 
 
 @pytest.mark.parametrize(

@@ -180,7 +180,7 @@ class Queue:
         self._heads_read_at = monotonic()
 
     async def snapshot(self) -> Snapshot:
-        """The depth of the queue, some seconds old.
+        """The depth of the queue, some moments old.
 
         Reading costs time in proportion to the queue, so it is done at most 2 % of the time; and
         nobody waits for it, unless the process has been idle and knows only old numbers.
@@ -189,7 +189,7 @@ class Queue:
         if snapshot is None:
             return await self._depth.fresh()
         age_seconds = monotonic() - snapshot.taken_at
-        fresh_seconds = max(1.0, 50 * self._snapshot_seconds)
+        fresh_seconds = max(0.05, 50 * self._snapshot_seconds)
         if age_seconds > 5 * fresh_seconds:
             return await self._depth.fresh()
         if age_seconds > fresh_seconds and self._refresh is None:

@@ -4,7 +4,6 @@
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-
 from openhorde.server.actions.users import plain_text
 from openhorde.server.domain import policy
 from openhorde.server.domain.refusals import Refusal

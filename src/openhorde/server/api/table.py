@@ -1,17 +1,22 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """The table of all operations: routes, documents, rate limits and privileges are made of it."""
 
-from openhorde.server.api import blobs, documents, pages
+from openhorde.server.api import blobs
+from openhorde.server.api.documents import document_operations
 from openhorde.server.api.operations import Operation
+from openhorde.server.api.pages import front, register, source
 from openhorde.server.api.v2 import requests, status, users, work, workers
 
-OPERATIONS: tuple[Operation, ...] = (
+_DECLARED: tuple[Operation, ...] = (
     *requests.OPERATIONS,
     *work.OPERATIONS,
     *workers.OPERATIONS,
     *users.OPERATIONS,
+    *register.OPERATIONS,
     *status.OPERATIONS,
-    *documents.OPERATIONS,
-    *pages.OPERATIONS,
+    *front.OPERATIONS,
+    *source.OPERATIONS,
     *blobs.OPERATIONS,
 )
+
+OPERATIONS: tuple[Operation, ...] = (*_DECLARED, *document_operations(_DECLARED))

@@ -74,7 +74,7 @@ REASONS: Mapping[tuple[str, str], str] = {
 """Sentences in the place of a code's own when the fact `reason` or `field` is that word."""
 
 _FALLBACK = (400, "This was refused ({code}).")
-_ABSENT = (None, "", (), [])
+_ABSENT: tuple[object, ...] = (None, "", (), [])
 _OPTIONAL = re.compile(r"\[([^\]]*)\]")
 _FACT = re.compile(r"\{(\w+)\}")
 

@@ -116,11 +116,13 @@ IMAGE_WORDS: dict[str, tuple[int, str]] = {
     ),
     "SourceImageResolutionExceeded": (
         400,
-        "[{field}: ]the picture has too many pixels[: {width}x{height} where at most {maximum} are taken].",
+        "[{field}: ]the picture has too many pixels[: {width}x{height} where at most {maximum}"
+        " are taken].",
     ),
     "SourceImageSizeExceeded": (
         400,
-        "[{field}: ]the picture is too large a file[: more than {maximum} bytes]. Send a smaller one.",
+        "[{field}: ]the picture is too large a file[: more than {maximum} bytes]. Send a smaller"
+        " one.",
     ),
     "SourceImageUrlInvalid": (400, "[{field}: ]the URL does not lead to a picture[: {reason}]."),
     "SourceImageUnreadable": (400, "[{field}: ]this cannot be read as a picture[: {reason}]."),

@@ -125,18 +125,11 @@ def image_base(request: ImageRequest) -> ImagePrice:
     return ImagePrice(sum(line.milli for line in lines), lines)
 
 
-def job_multiplier(request: ImageRequest, model: str, reference: Reference) -> int:
-    """What a job of this request on that model earns, as a multiple of its base (rules 3.2)."""
-    baseline = reference.baseline(model)
-    if baseline == "stable_diffusion_xl" and request.params.workflow == "qr_code":
-        return 4
-    if baseline == "stable_cascade" and request.params.hires_fix:
-        return 7
-    return reference.multiplier(model)
-
-
 def reward_milli(base_milli: int, multiplier: int) -> int:
-    """What a worker earns for a job, before the factor of its agent (rules 3.2)."""
+    """What a worker earns for a job, before the factor of its agent (rules 3.2).
+
+    `multiplier` is that of the job's model and features: `kinds.image_terms.job_multiplier`.
+    """
     return base_milli * multiplier
 
 

@@ -7,6 +7,8 @@ from msgspec import Struct
 
 TRUST_AGE_SECONDS: Final = 7 * 24 * 3600
 SUSPICIONS_MAX: Final = 5
+ABORTED_JOBS_MAX: Final = 20
+"""A worker that gives up more jobs than this within an hour is put into maintenance."""
 
 
 class Share(Struct, frozen=True):

@@ -88,10 +88,10 @@ def _finish(file_name: str, name: str | None, block: list[str]) -> Iterator[Quer
     while comments < len(block) and block[comments].startswith("--"):
         comments += 1
     purpose = " ".join(line.removeprefix("--").strip() for line in block[:comments]).strip()
-    if not purpose.endswith("."):
+    if not purpose.endswith((".", "?")):
         raise QueryFileWrong(
             f"{where}: the lines after the name must be a comment that says the purpose in one"
-            " sentence, with a full stop"
+            " sentence, with a full stop or question mark"
         )
     statement = "\n".join(block[comments:]).strip()
     statement = statement.removesuffix(";").rstrip()

@@ -41,7 +41,6 @@ class Account(Struct, frozen=True, kw_only=True):
     suspicion: int
     created_at: datetime
     balance_milli: int
-    held_milli: int
     escrow_milli: int
     pseudonymous: bool
 
@@ -237,9 +236,10 @@ def _shorten(
         entries.popitem(last=False)
 
 
-def _is_uuid(text: str) -> bool:
+def is_pseudonymous(provider_id: str) -> bool:
+    """Does nothing but its key lead to this account? Its provider id is then a UUID of ours."""
     try:
-        UUID(text)
+        UUID(provider_id)
     except ValueError:
         return False
     return True
@@ -248,10 +248,10 @@ def _is_uuid(text: str) -> bool:
 def _account(row: asyncpg.Record) -> Account:
     fields = dict(row)
     fields["roles"] = frozenset(row["roles"])
-    return Account(**fields, pseudonymous=_is_uuid(row["provider_id"]))
+    return Account(**fields, pseudonymous=is_pseudonymous(row["provider_id"]))
 
 
 def _shown(row: asyncpg.Record) -> ShownUser:
     fields = dict(row)
     fields["roles"] = frozenset(row["roles"])
-    return ShownUser(**fields, pseudonymous=_is_uuid(row["provider_id"]))
+    return ShownUser(**fields, pseudonymous=is_pseudonymous(row["provider_id"]))

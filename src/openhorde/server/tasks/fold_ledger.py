@@ -7,6 +7,7 @@ from openhorde.server.actions.horde import Horde
 from openhorde.server.domain import ledger
 from openhorde.server.domain.requester import floor_milli
 from openhorde.server.store import kudos
+from openhorde.server.store.users import ANONYMOUS_ID, is_pseudonymous
 from openhorde.server.store.kudos import FoldAccount
 
 
@@ -24,7 +25,8 @@ async def fold_batch(horde: Horde) -> bool:
         transfers = await kudos.take_unfolded(statements)
         if not transfers:
             return False
-        numbers = sorted({leg.debit for leg in transfers} | {leg.credit for leg in transfers})
+        touched = {leg.debit for leg in transfers} | {leg.credit for leg in transfers}
+        numbers = sorted(touched | {ledger.MINT})  # The mint pays for floors.
         accounts = await kudos.accounts_for_fold(statements, numbers)
         fold = ledger.fold(
             {number: account.balance_milli for number, account in accounts.items()},
@@ -51,9 +53,9 @@ def _buckets(fold: ledger.Fold) -> dict[tuple[int, str], int]:
 def _floors(accounts: dict[int, FoldAccount]) -> dict[int, int]:
     return {
         number: floor_milli(
-            anonymous=account.provider_id == "anon",
+            anonymous=number == ledger.balance_account(ANONYMOUS_ID),
             pseudonymous=is_pseudonymous(account.provider_id),
         )
         for number, account in accounts.items()
-        if account.provider_id is not None and number == 2 * (number // 2)
+        if account.provider_id is not None and number % 2 == 0
     }

@@ -105,6 +105,7 @@ async def prepare(api: HordeApi, settings: WorkerSettings, assignment: Assignmen
         if wire.source_mask:
             mask = await fetch_source(api, assignment, wire.source_mask, "source_mask")
     prompt, _, negative = (payload.prompt or "").partition("###")
+    repaint = wire.source_processing in ("inpainting", "outpainting") or mask is not None
     strength = payload.denoising_strength
     hires_strength = payload.hires_fix_denoising_strength or strength
     return PictureJob(
@@ -123,10 +124,10 @@ async def prepare(api: HordeApi, settings: WorkerSettings, assignment: Assignmen
         tiling=payload.tiling,
         hires_fix=payload.hires_fix,
         hires_fix_strength=hires_strength or 0.65,
-        denoising_strength=strength or 0.75,
+        denoising_strength=strength or (1.0 if repaint else 0.75),
         source=source,
         mask=mask,
-        repaint=wire.source_processing in ("inpainting", "outpainting") or mask is not None,
+        repaint=repaint,
         censor=bool(payload.use_nsfw_censor) or (settings.censor_nsfw and not settings.nsfw),
         loras=[Adapter(name=one.name, model=one.model, clip=one.clip) for one in payload.loras],
         embeddings=[

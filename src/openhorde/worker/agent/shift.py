@@ -207,6 +207,8 @@ class Shift:
 
     async def _run(self, runner: Runner, assignment: Assignment) -> None:
         try:
+            if self._abort.is_set():
+                raise JobFault(STOPPED)
             artifacts = await runner.run(assignment)
         except JobFault as fault:
             reason = STOPPED if self._abort.is_set() else str(fault)

@@ -189,7 +189,15 @@ def _shape_phrase(stated: Attributes, generator: np.random.Generator) -> str:
         if _chance(0.8, generator):
             adjectives.append(colour)
         else:
-            forms = ("that is {c}", "in {c}", "coloured {c}", "colored {c}", "which is {c}", ", {c}", "is {c}")
+            forms = (
+                "that is {c}",
+                "in {c}",
+                "coloured {c}",
+                "colored {c}",
+                "which is {c}",
+                ", {c}",
+                "is {c}",
+            )
             after = " " + _pick(forms, generator).format(c=colour)
     if _chance(0.08, generator):
         adjectives.insert(0, random_noise_words(generator))

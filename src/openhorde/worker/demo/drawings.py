@@ -53,10 +53,7 @@ def _heart() -> NDArray[np.float64]:
     angles = np.arange(60) * 2 * np.pi / 60
     across = 16 * np.sin(angles) ** 3
     down = -(
-        13 * np.cos(angles)
-        - 5 * np.cos(2 * angles)
-        - 2 * np.cos(3 * angles)
-        - np.cos(4 * angles)
+        13 * np.cos(angles) - 5 * np.cos(2 * angles) - 2 * np.cos(3 * angles) - np.cos(4 * angles)
     )
     return np.stack([across, down], axis=1)
 

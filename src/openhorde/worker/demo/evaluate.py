@@ -151,7 +151,9 @@ def evaluate(
         readings = [judge(picture) for picture in pictures]
         shares = shares_right(prompts, [reading.attributes for reading in readings])
         overlap = round(float(np.mean([reading.shape_overlap for reading in readings])), 4)
-        rows.append({**asdict(settings), "prompt_count": prompt_count, **shares, "overlap": overlap})
+        rows.append(
+            {**asdict(settings), "prompt_count": prompt_count, **shares, "overlap": overlap}
+        )
         table.add_row(
             settings.prompt_set,
             settings.sampler,

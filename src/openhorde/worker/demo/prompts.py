@@ -45,9 +45,7 @@ def _new_wording(wanted: Attributes, generator: np.random.Generator) -> Prompt:
     return Prompt(text, without_size, "new wording")
 
 
-def _random_wanted(
-    combination: tuple[str, str, str], generator: np.random.Generator
-) -> Attributes:
+def _random_wanted(combination: tuple[str, str, str], generator: np.random.Generator) -> Attributes:
     colour, shape, background = combination
     size = SIZE_NAMES[int(generator.integers(len(SIZE_NAMES)))]
     place = PLACE_NAMES[int(generator.integers(len(PLACE_NAMES)))]
@@ -60,9 +58,7 @@ def _random_wanted(
     )
 
 
-def _in_some_wording(
-    wanted: Attributes, index: int, generator: np.random.Generator
-) -> Prompt:
+def _in_some_wording(wanted: Attributes, index: int, generator: np.random.Generator) -> Prompt:
     if index % 3 == 0:
         return plain_prompt(wanted)
     if index % 3 == 1:

@@ -46,7 +46,9 @@ def random_pictures(count: int, generator: np.random.Generator) -> NDArray[np.ui
 
 def _edges(pictures: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the differences between neighbours across and down."""
-    return pictures[..., :, 1:] - pictures[..., :, :-1], pictures[..., 1:, :] - pictures[..., :-1, :]
+    return pictures[..., :, 1:] - pictures[..., :, :-1], pictures[..., 1:, :] - pictures[
+        ..., :-1, :
+    ]
 
 
 def _difference_loss(

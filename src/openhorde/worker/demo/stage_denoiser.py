@@ -75,7 +75,7 @@ def _velocity_loss(
     noise = torch.randn_like(clean)
     # One timestep from each equal part of the schedule keeps the loss of a batch steady.
     count = len(rows)
-    parts = (torch.arange(count, device=clean.device) + torch.rand(count, device=clean.device))
+    parts = torch.arange(count, device=clean.device) + torch.rand(count, device=clean.device)
     timesteps = (parts * (TRAINING_TIMESTEPS / count)).long().clamp(max=TRAINING_TIMESTEPS - 1)
     signal = alphas_kept[timesteps].sqrt()[:, None, None, None]
     spread = (1 - alphas_kept[timesteps]).sqrt()[:, None, None, None]
@@ -138,9 +138,7 @@ def train_denoiser(
 ) -> Any:
     """Train or resume the denoiser and return it."""
     pool_generator = np.random.default_rng([seed, 3])
-    pool = build_pool(
-        pool_size, pool_generator, autoencoder, text_encoder, tokenizer, device
-    )
+    pool = build_pool(pool_size, pool_generator, autoencoder, text_encoder, tokenizer, device)
     torch.manual_seed(seed + 2)
     generator = np.random.default_rng([seed, 4])
     network = build_denoiser().to(memory_format=torch.channels_last)

@@ -51,9 +51,7 @@ class AveragedWeights:
     def update(self, network: Any, step: int) -> None:
         """Move the average towards the network after this step (counted from 0)."""
         decay = min(self._decay, (step + 1) / (step + 10))
-        for average, current in zip(
-            self.network.parameters(), network.parameters(), strict=True
-        ):
+        for average, current in zip(self.network.parameters(), network.parameters(), strict=True):
             average.lerp_(current, 1 - decay)
 
 

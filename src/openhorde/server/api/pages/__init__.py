@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Pages for people: register, source, API documentation."""
+"""Pages for people: plain HTML that needs nothing from elsewhere."""

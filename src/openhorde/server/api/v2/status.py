@@ -97,7 +97,7 @@ async def get_performance(call: Call) -> Performance:
     roster = await call.horde.workforce.roster()
     of_image = [worker for _, worker in roster.offers if worker.kind == "image"]
     return Performance(
-        queued_requests=sum(demand.jobs for _, demand in queued),
+        queued_requests=int(sum(demand.jobs for _, demand in queued)),
         queued_megapixelsteps=round(sum(demand.things for _, demand in queued) / _MEGA, 2),
         past_minute_megapixelsteps=round(done.get("image", 0) / _MEGA, 2),
         worker_count=len(of_image),

@@ -4,7 +4,7 @@
 -- The account behind a key.
 select u.id, u.username, u.provider_id, u.roles, u.concurrency, u.worker_invited,
     u.public_workers, u.suspicion, u.created_at, coalesce(a.balance_milli, 0) as balance_milli,
-    coalesce(a.held_milli, 0) as held_milli, coalesce(e.balance_milli, 0) as escrow_milli
+    coalesce(e.balance_milli, 0) as escrow_milli
 from users u
 left join accounts a on a.number = 2 * u.id::bigint
 left join accounts e on e.number = 2 * u.id::bigint + 1
@@ -14,7 +14,7 @@ where u.key_hash = $1;
 -- The account of a number.
 select u.id, u.username, u.provider_id, u.roles, u.concurrency, u.worker_invited,
     u.public_workers, u.suspicion, u.created_at, coalesce(a.balance_milli, 0) as balance_milli,
-    coalesce(a.held_milli, 0) as held_milli, coalesce(e.balance_milli, 0) as escrow_milli
+    coalesce(e.balance_milli, 0) as escrow_milli
 from users u
 left join accounts a on a.number = 2 * u.id::bigint
 left join accounts e on e.number = 2 * u.id::bigint + 1

@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Drawing a job: from text, from a picture, or into the holes of one; once, or in two passes."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from msgspec import Struct
+from PIL import Image, ImageChops, ImageOps
+
+from openhorde.worker.backends.base import Cancelled, JobFault, Note, PictureJob, ReportProgress
+from openhorde.worker.backends.diffusers.loading import Model
+from openhorde.worker.backends.diffusers.prompts import condition
+from openhorde.worker.backends.diffusers.samplers import make_scheduler
+from openhorde.worker.backends.diffusers.sizes import within
+from openhorde.worker.backends.pictures import read_picture
+
+LANCZOS = Image.Resampling.LANCZOS
+VAE_WHOLE_PIXELS_MAX = 1536 * 1536
+Size = tuple[int, int]
+
+
+class Drawn(Struct):
+    """A picture, and whether the safety checker blacked it out."""
+
+    picture: Image.Image
+    censored: bool = False
+
+
+class _Sources(Struct):
+    """The source picture, RGB; and the mask, white where to draw, when this is inpainting."""
+
+    picture: Image.Image | None = None
+    mask: Image.Image | None = None
+
+
+class Drawer:
+    """Draws one job with one model. `report` and `cancelled` as for Backend.run."""
+
+    def __init__(
+        self,
+        model: Model,
+        job: PictureJob,
+        report: ReportProgress,
+        cancelled: Callable[[], bool],
+    ) -> None:
+        self._model = model
+        self._job = job
+        self._report = report
+        self._cancelled = cancelled
+        self._passes = 1
+        self._pass = 0
+
+    def draw(self, prompt: str, negative_prompt: str) -> list[Drawn]:
+        """One picture for each seed, at the size the job asks for."""
+        job, model = self._job, self._model
+        self._guided = job.cfg_scale > 1
+        self._prompts = condition(
+            model.from_text, prompt, negative_prompt, job.clip_skip, self._guided
+        ).arguments()
+        sources = _sources(job)
+        try:
+            drawn = self._all(sources, job.seeds)
+        except torch.OutOfMemoryError:
+            if len(job.seeds) == 1:
+                raise JobFault("the picture does not fit into the memory") from None
+            torch.cuda.empty_cache()
+            drawn = [one for seed in job.seeds for one in self._all(sources, [seed])]
+        asked = (job.width_pixels, job.height_pixels)
+        for one in drawn:
+            if one.picture.size != asked:
+                one.picture = one.picture.resize(asked, LANCZOS)
+            if sources.mask is not None and sources.picture is not None and not one.censored:
+                kept = ImageOps.fit(sources.picture, asked, LANCZOS)
+                one.picture = Image.composite(
+                    one.picture, kept, ImageOps.fit(sources.mask, asked, LANCZOS)
+                )
+        return drawn
+
+    def _all(self, sources: _Sources, seeds: list[int]) -> list[Drawn]:
+        job, model = self._job, self._model
+        size: Size = (job.width_pixels, job.height_pixels)
+        if model.card.native_side_pixels is not None:
+            size = within(*size, model.card.native_side_pixels, model.multiple_pixels)
+        first_size = within(*size, model.native_side_pixels, model.multiple_pixels)
+        twice = (
+            job.hires_fix
+            and sources.picture is None
+            and not model.only_masked
+            and first_size[0] * first_size[1] < size[0] * size[1]
+        )
+        self._pass, self._passes = 0, 1 + twice
+        if sources.mask is not None and sources.picture is not None:
+            return self._masked(sources.picture, sources.mask, size, seeds)
+        if sources.picture is not None:
+            return self._from_images([sources.picture], size, seeds, job.denoising_strength)
+        if model.only_masked:
+            nothing = Image.new("RGB", size, "grey")
+            return self._masked(nothing, Image.new("L", size, 255), size, seeds, strength=1.0)
+        drawn = self._run(
+            model.from_text,
+            seeds,
+            width=first_size[0] if twice else size[0],
+            height=first_size[1] if twice else size[1],
+        )
+        if not twice:
+            return drawn
+        self._pass = 1
+        pictures = [one.picture for one in drawn]
+        return self._from_images(pictures, size, seeds, job.hires_fix_strength)
+
+    def _from_images(
+        self, pictures: list[Image.Image], size: Size, seeds: list[int], strength: float
+    ) -> list[Drawn]:
+        fitted = [ImageOps.fit(picture, size, LANCZOS) for picture in pictures]
+        images = fitted if len(fitted) == len(seeds) else fitted * len(seeds)
+        return self._run(self._model.from_image, seeds, image=images, strength=strength)
+
+    def _masked(
+        self,
+        picture: Image.Image,
+        mask: Image.Image,
+        size: Size,
+        seeds: list[int],
+        strength: float | None = None,
+    ) -> list[Drawn]:
+        return self._run(
+            self._model.masked,
+            seeds,
+            image=ImageOps.fit(picture, size, LANCZOS),
+            mask_image=ImageOps.fit(mask, size, LANCZOS),
+            width=size[0],
+            height=size[1],
+            strength=strength if strength is not None else self._job.denoising_strength,
+        )
+
+    def _run(self, pipeline: Any, seeds: list[int], **arguments: Any) -> list[Drawn]:
+        job, model = self._job, self._model
+        pipeline.scheduler = make_scheduler(model.scheduler_config, job.sampler, job.karras, seeds)
+        if hasattr(pipeline, "safety_checker"):
+            pipeline.safety_checker = model.safety_checker if job.censor else None
+        pixels = job.width_pixels * job.height_pixels
+        if pixels > VAE_WHOLE_PIXELS_MAX:
+            pipeline.vae.enable_tiling()
+        else:
+            pipeline.vae.disable_tiling()
+        images = arguments.get("image")
+        many = isinstance(images, list)
+        prompts = self._prompts
+        if many:
+            prompts = {name: torch.cat([one] * len(seeds)) for name, one in prompts.items()}
+        with torch.inference_mode():
+            made = pipeline(
+                **prompts,
+                **arguments,
+                num_images_per_prompt=1 if many else len(seeds),
+                num_inference_steps=_steps(job, arguments.get("strength")),
+                guidance_scale=job.cfg_scale if self._guided else 1.0,
+                generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],
+                callback_on_step_end=self._step_ended,
+            )
+        flags = getattr(made, "nsfw_content_detected", None) or [False] * len(made.images)
+        return [
+            Drawn(picture, bool(flag)) for picture, flag in zip(made.images, flags, strict=True)
+        ]
+
+    def _step_ended(
+        self, pipeline: Any, index: int, timestep: Any, tensors: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Counts a two-pass drawing as one; some samplers run more steps than were asked for."""
+        if self._cancelled():
+            raise Cancelled
+        share = (self._pass + (index + 1) / max(1, pipeline.num_timesteps)) / self._passes
+        self._report(min(self._job.steps, round(share * self._job.steps)), self._job.steps)
+        return {}
+
+
+def _steps(job: PictureJob, strength: float | None) -> int:
+    """Enough that at least one step is left of a schedule of which `strength` is run."""
+    if strength is None:
+        return job.steps
+    return max(job.steps, int(1 / strength) + 1)
+
+
+def _sources(job: PictureJob) -> _Sources:
+    if job.source is None:
+        return _Sources()
+    picture = read_picture(job.source, "source_image")
+    if not job.repaint:
+        return _Sources(picture.convert("RGB"))
+    if job.mask is not None:
+        mask = read_picture(job.mask, "source_mask").convert("L")
+        return _Sources(picture.convert("RGB"), ImageOps.fit(mask, picture.size, LANCZOS))
+    if not picture.has_transparency_data:
+        missing = [Note(type="source_mask", value="parse_failed")]
+        raise JobFault("inpainting needs a mask, or a source with transparent parts", missing)
+    picture = picture.convert("RGBA")
+    return _Sources(picture.convert("RGB"), ImageChops.invert(picture.getchannel("A")))

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""A playing horde, and the command line in this process."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from client.playing_horde import DONE, GOOD_KEY, PlayingHorde
+from typer.testing import CliRunner
+
+from openhorde.cli.main import app
+
+Run = Callable[..., Any]
+
+
+@pytest.fixture
+def playing() -> Iterator[PlayingHorde]:
+    """A horde that has every request done at once."""
+    with PlayingHorde(checks=[DONE]).running() as horde:
+        yield horde
+
+
+@pytest.fixture
+def run(playing: PlayingHorde, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run `horde ARGUMENTS` with the playing horde in the environment."""
+    monkeypatch.setenv("OPENHORDE_URL", playing.url)
+    monkeypatch.setenv("OPENHORDE_API_KEY", GOOD_KEY)
+    monkeypatch.setenv("COLUMNS", "200")
+    runner = CliRunner()
+
+    def invoke(*arguments: str) -> Any:
+        return runner.invoke(app, arguments)
+
+    return invoke

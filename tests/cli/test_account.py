@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""`horde status`, `horde kudos`, and what the commands have in common."""
+
+import json
+
+import pytest
+from cli.conftest import Run
+from client.playing_horde import PlayingHorde, worker
+
+from openhorde import __version__
+
+MODEL = {
+    "name": "openhorde_shapes",
+    "count": 1,
+    "performance": 1.0,
+    "queued": 0.5,
+    "jobs": 2.0,
+    "eta": 65,
+    "type": "image",
+}
+
+
+def test_status_shows_models_and_workers(run: Run, playing: PlayingHorde) -> None:
+    playing.models = [MODEL]
+    playing.workers = [worker(), worker(name="[Carol]", models=["a", "b", "c", "d"], online=False)]
+    result = run("status")
+    assert result.exit_code == 0, result.output
+    assert playing.url in result.stdout
+    for words in ("OK", "openhorde_shapes", "1 min 5 s", "Bob's machine", "[Carol]", "away"):
+        assert words in result.stdout
+
+
+def test_status_of_an_empty_horde(run: Run) -> None:
+    result = run("status")
+    assert "Models: none online" in result.stdout
+    assert "Workers: none online" in result.stdout
+
+
+def test_status_as_json(run: Run, playing: PlayingHorde) -> None:
+    playing.workers = [worker()]
+    facts = json.loads(run("status", "--json").stdout)
+    assert facts["heartbeat"]["message"] == "OK"
+    assert facts["workers"][0]["name"] == "Bob's machine"
+
+
+def test_kudos_shows_the_balance(run: Run, playing: PlayingHorde) -> None:
+    playing.user = {"evaluating_kudos": 5.0}
+    result = run("kudos")
+    assert "Alice#3 has 1,234.5 kudos" in result.stdout
+    assert "received" in result.stdout
+    assert "held until trusted" in result.stdout
+    assert json.loads(run("kudos", "--json").stdout)["kudos"] == 1234.5
+
+
+def test_a_wrong_key_is_a_sentence(run: Run) -> None:
+    result = run("kudos", "--api-key", "wrong")
+    assert result.exit_code == 1
+    assert "No user matching sent API Key. " not in result.stdout
+    assert "No user matching sent API Key." in result.stderr
+    assert "--api-key" in result.stderr
+
+
+def test_an_absent_horde_is_a_sentence(run: Run) -> None:
+    with PlayingHorde().running() as gone:
+        url = gone.url
+    result = run("status", "--url", url)
+    assert result.exit_code == 1
+    assert url in result.stderr
+    assert "make up" in result.stderr
+
+
+def test_a_url_that_is_none_is_a_sentence(run: Run) -> None:
+    result = run("status", "--url", "horde.example")
+    assert result.exit_code == 1
+    assert "must begin with http:// or https://" in result.stderr
+
+
+def test_the_version(run: Run) -> None:
+    assert run("--version").stdout.strip() == f"openhorde {__version__}"
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["image", "status", "kudos", "demo", "up", "serve", "worker", "user", "db"],
+)
+def test_every_command_has_help(run: Run, command: str) -> None:
+    assert f" {command} " in run("--help").stdout
+    result = run(command, "--help")
+    assert result.exit_code == 0
+    assert "Usage" in result.stdout

@@ -1,0 +1,270 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""A small HTTP server on the loopback that plays a horde by script.
+
+Run as a program it plays the server of a private horde, on OPENHORDE_PORT.
+"""
+
+import base64
+import os
+import socket
+import threading
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from io import BytesIO
+from typing import Any
+
+import uvicorn
+from PIL import Image
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+HOST = "127.0.0.1"
+REQUEST_ID = "00000000-0000-4000-8000-000000000001"
+WORKER_ID = "00000000-0000-4000-8000-000000000002"
+GOOD_KEY = "a-key-of-22-characters"
+KUDOS = 7.5
+
+
+def webp(size: tuple[int, int] = (64, 64), colour: str = "red", mode: str = "RGB") -> bytes:
+    """A lossy picture such as workers send."""
+    written = BytesIO()
+    Image.new(mode, size, colour).save(written, "WEBP", quality=95)
+    return written.getvalue()
+
+
+def check(**changes: Any) -> dict[str, Any]:
+    """An answer of `generate/check`: waiting in the second place unless changed."""
+    return {
+        "finished": 0,
+        "processing": 0,
+        "restarted": 0,
+        "waiting": 1,
+        "done": False,
+        "faulted": False,
+        "wait_time": 9,
+        "queue_position": 2,
+        "kudos": 0.0,
+        "is_possible": True,
+        **changes,
+    }
+
+
+WAITING = check()
+DRAWING = check(waiting=0, processing=1, queue_position=0, wait_time=4)
+DONE = check(waiting=0, finished=1, done=True, queue_position=0, wait_time=0, kudos=KUDOS)
+
+
+@dataclass
+class Heard:
+    """One request that came in."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    query: dict[str, str]
+    body: Any
+
+
+@dataclass
+class PlayingHorde:
+    """What to answer, and what was heard. The last entry of `checks` is said for ever."""
+
+    checks: list[dict[str, Any]] = field(default_factory=lambda: [WAITING, DRAWING, DONE])
+    pictures: list[bytes] = field(default_factory=lambda: [webp()])
+    state: dict[str, Any] = field(default_factory=dict)
+    inline: bool = False
+    warnings: list[dict[str, str]] | None = None
+    user: dict[str, Any] = field(default_factory=dict)
+    workers: list[dict[str, Any]] = field(default_factory=list)
+    models: list[dict[str, Any]] = field(default_factory=list)
+    heard: list[Heard] = field(default_factory=list)
+    refusals: dict[str, list[Response]] = field(default_factory=lambda: defaultdict(list))
+    port: int = 0
+
+    @property
+    def url(self) -> str:
+        """Where it plays."""
+        return f"http://{HOST}:{self.port}"
+
+    def refuse(self, path: str, status: int, body: Any, times: int = 1, **headers: str) -> None:
+        """Answer the next `times` calls of `path` like this."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        self.refusals[path] += [JSONResponse(body, status, named) for _ in range(times)]
+
+    def calls(self, path: str) -> list[Heard]:
+        """What was heard on a path."""
+        return [one for one in self.heard if one.path == path]
+
+    @contextmanager
+    def running(self) -> Iterator["PlayingHorde"]:
+        """Play, on the same port as the last time if there was one."""
+        with socket.socket() as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((HOST, self.port))
+            self.port = listener.getsockname()[1]
+            # Connections are taken from here on, so nobody has to wait for the thread.
+            listener.listen()
+            config = uvicorn.Config(self.app(), log_level="warning", lifespan="off")
+            server = uvicorn.Server(config)
+            thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+            thread.start()
+            try:
+                yield self
+            finally:
+                server.should_exit = True
+                thread.join()
+
+    def app(self) -> Starlette:
+        """The routes that the client knows."""
+        api = {
+            "generate/async": (self._submit, "POST"),
+            "generate/check/{id}": (self._check, "GET"),
+            "generate/status/{id}": (self._status, "GET,DELETE"),
+            "generate/pop": (self._pop, "POST"),
+            "find_user": (self._find_user, "GET"),
+            "status/heartbeat": (self._heartbeat, "GET"),
+            "status/performance": (self._performance, "GET"),
+            "status/models": (self._models, "GET"),
+            "workers": (self._workers, "GET"),
+        }
+        routes = [
+            Route(f"/api/v2/{path}", self._hearing(path, answer), methods=methods.split(","))
+            for path, (answer, methods) in api.items()
+        ]
+        pictures = Route("/pictures/{number:int}", self._hearing("pictures", self._picture))
+        return Starlette(routes=[*routes, pictures])
+
+    def _hearing(self, path: str, answer: Any) -> Any:
+        async def endpoint(request: Request) -> Response:
+            raw = await request.body()
+            self.heard.append(
+                Heard(
+                    request.method,
+                    path,
+                    dict(request.headers),
+                    dict(request.query_params),
+                    await request.json() if raw else None,
+                )
+            )
+            if self.refusals[path]:
+                return self.refusals[path].pop(0)
+            return answer(request)
+
+        return endpoint
+
+    def _submit(self, request: Request) -> Response:
+        if self.heard[-1].body.get("dry_run"):
+            lines = [{"label": "64x64, 20 steps", "kudos": 6.5}, {"label": "tax", "kudos": 1.0}]
+            return JSONResponse({"kudos": KUDOS, "lines": lines}, 200)
+        queued: dict[str, Any] = {"id": REQUEST_ID, "kudos": KUDOS}
+        if self.warnings:
+            queued["warnings"] = self.warnings
+        return JSONResponse(queued, 202)
+
+    def _check(self, request: Request) -> Response:
+        return JSONResponse(self.checks.pop(0) if len(self.checks) > 1 else self.checks[0])
+
+    def _status(self, request: Request) -> Response:
+        generations = [
+            {
+                "id": f"00000000-0000-4000-8000-0000000001{number:02}",
+                "img": self._img(number),
+                "seed": str(1000 + number),
+                "model": "openhorde_shapes",
+                "worker_id": WORKER_ID,
+                "worker_name": "Bob's machine",
+                "state": "ok",
+                "censored": False,
+                "gen_metadata": [],
+                **self.state,
+            }
+            for number in range(len(self.pictures))
+        ]
+        return JSONResponse({**self.checks[-1], "generations": generations, "shared": False})
+
+    def _img(self, number: int) -> str:
+        if self.inline:
+            return base64.b64encode(self.pictures[number]).decode()
+        return f"{self.url}/pictures/{number}"
+
+    def _picture(self, request: Request) -> Response:
+        return Response(self.pictures[request.path_params["number"]], media_type="image/webp")
+
+    def _find_user(self, request: Request) -> Response:
+        if request.headers.get("apikey") != GOOD_KEY:
+            refusal = {"message": "No user matching sent API Key.", "rc": "InvalidAPIKey"}
+            return JSONResponse(refusal, 401)
+        return JSONResponse({**USER, **self.user})
+
+    def _heartbeat(self, request: Request) -> Response:
+        return JSONResponse(
+            {
+                "message": "OK",
+                "version": "0.1.0",
+                "queue": 0,
+                "threads": 1,
+                "active_count": 0,
+                "db_connection": "OK",
+            }
+        )
+
+    def _performance(self, request: Request) -> Response:
+        return JSONResponse({"queued_requests": 3, "worker_count": len(self.workers)})
+
+    def _models(self, request: Request) -> Response:
+        return JSONResponse(self.models)
+
+    def _workers(self, request: Request) -> Response:
+        return JSONResponse(self.workers)
+
+    def _pop(self, request: Request) -> Response:
+        self.workers.append(worker(name=self.heard[-1].body["name"]))
+        return JSONResponse({"id": None, "ids": []})
+
+
+def worker(**changes: Any) -> dict[str, Any]:
+    """A row of `workers`."""
+    return {
+        "type": "image",
+        "name": "Bob's machine",
+        "id": WORKER_ID,
+        "online": True,
+        "requests_fulfilled": 4,
+        "kudos_rewards": 40.0,
+        "performance": "1.5 megapixelsteps per second",
+        "threads": 1,
+        "uptime": 600,
+        "maintenance_mode": False,
+        "nsfw": False,
+        "trusted": True,
+        "flagged": False,
+        "uncompleted_jobs": 0,
+        "bridge_agent": "openhorde worker:0.1.0:unknown",
+        "models": ["openhorde_shapes"],
+        **changes,
+    }
+
+
+USER = {
+    "username": "Alice#3",
+    "id": 3,
+    "kudos": 1234.5,
+    "concurrency": 30,
+    "worker_invited": 0,
+    "moderator": False,
+    "trusted": True,
+    "flagged": False,
+    "pseudonymous": False,
+    "worker_count": 0,
+    "account_age": 86400,
+    "kudos_details": {"accumulated": -100.0, "received": 1334.5},
+}
+
+
+if __name__ == "__main__":
+    playing = PlayingHorde(port=int(os.environ["OPENHORDE_PORT"]))
+    uvicorn.run(playing.app(), host=HOST, port=playing.port, log_level="info", lifespan="off")
