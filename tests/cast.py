@@ -25,7 +25,7 @@ class Cast:
     def __init__(self, horde: Horde) -> None:
         self._horde = horde
 
-    async def make(self, name: str, *, kudos: int = 0, **roles: bool) -> Account:
+    async def make(self, name: str, *, kudos: int = 0, **roles: Any) -> Account:
         """A new account with so many kudos in its balance."""
         added = await users.add_user(
             self._horde.statements, self._horde.salt, username=name, kudos=kudos, **roles

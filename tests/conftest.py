@@ -8,9 +8,14 @@ from pathlib import Path
 from uuid import uuid4
 
 import asyncpg
+import pytest
 import pytest_asyncio
+from cast import Cast
 
+from openhorde.server.actions.horde import Horde
+from openhorde.server.boot import open_horde
 from openhorde.server.kit.postgres import start_embedded
+from openhorde.server.settings import ServerSettings
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -41,3 +46,19 @@ async def fresh_database(postgres_dsn: str) -> AsyncIterator[str]:
         await connection.execute(f"drop database {name} with (force)")
     finally:
         await connection.close()
+
+
+@pytest.fixture
+async def horde(fresh_database: str, tmp_path: Path) -> AsyncIterator[Horde]:
+    """A horde without HTTP on an empty database, that knows every model and sets no limits."""
+    settings = ServerSettings(
+        database_url=fresh_database, data=tmp_path, known_models=None, rate_limits=False
+    )
+    async with open_horde(settings, "http://horde.test") as opened:
+        yield opened
+
+
+@pytest.fixture
+def cast(horde: Horde) -> Cast:
+    """The standing cast of this horde."""
+    return Cast(horde)

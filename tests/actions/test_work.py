@@ -163,9 +163,7 @@ async def test_what_a_worker_lacks_is_counted(horde: Horde, cast: Cast) -> None:
     await ask(horde, alice, params={"width": 512, "height": 512, "steps": 1})
     await ask(horde, alice, models=["another model"])
     await ask(horde, alice, prompt="a forbidden thing", nsfw=False)
-    skipped = await why_skipped(
-        horde, bob, max_pixels=64 * 64, nsfw=False, blacklist=["Forbidden"]
-    )
+    skipped = await why_skipped(horde, bob, max_pixels=64 * 64, nsfw=False, blacklist=["Forbidden"])
     # A request of just the worker's limit is counted too.
     assert skipped == {"max_pixels": 3, "models": 1, "nsfw": 2}
 

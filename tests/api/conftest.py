@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """A whole horde with its HTTP side, called without a network."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -9,18 +10,42 @@ import pytest
 from cast import Cast
 
 from openhorde.server.actions.horde import Horde
+from openhorde.server.actions.users import add_user
 from openhorde.server.api.app import Application, create_app
 from openhorde.server.boot import open_horde
 from openhorde.server.settings import ServerSettings
-from openhorde.server.store.users import ANONYMOUS_KEY
 
 ROOT = "http://horde.test"
 
 
-def calling(app: Application, address: str = "127.0.0.1") -> httpx.AsyncClient:
-    """A client of the application that calls from an address."""
-    transport = httpx.ASGITransport(app, client=(address, 1234))
-    return httpx.AsyncClient(transport=transport, base_url=ROOT)
+@dataclass(frozen=True)
+class Person:
+    """Somebody with an account, and the headers of their calls."""
+
+    id: int
+    alias: str
+    key: str
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """With their key."""
+        return {"apikey": self.key}
+
+
+Calling = Callable[..., httpx.AsyncClient]
+Join = Callable[..., Awaitable[Person]]
+
+
+@pytest.fixture
+def calling() -> Calling:
+    """Makes clients of an application, that call from an address."""
+
+    def make(app: Application, address: str = "127.0.0.1") -> httpx.AsyncClient:
+        # What the application raises must never get out of it.
+        transport = httpx.ASGITransport(app, raise_app_exceptions=True, client=(address, 1234))
+        return httpx.AsyncClient(transport=transport, base_url=ROOT)
+
+    return make
 
 
 @pytest.fixture
@@ -40,13 +65,18 @@ def cast(horde: Horde) -> Cast:
 
 
 @pytest.fixture
-async def http(horde: Horde) -> AsyncIterator[httpx.AsyncClient]:
+async def http(horde: Horde, calling: Calling) -> AsyncIterator[httpx.AsyncClient]:
     """A client of this horde."""
     async with calling(create_app(horde)) as client:
         yield client
 
 
 @pytest.fixture
-def anonymously() -> dict[str, str]:
-    """The headers of somebody without a key of their own."""
-    return {"apikey": ANONYMOUS_KEY}
+def join(horde: Horde) -> Join:
+    """Lets people join this horde."""
+
+    async def make(name: str, *, moderator: bool = False) -> Person:
+        added = await add_user(horde.statements, horde.salt, username=name, moderator=moderator)
+        return Person(added.user_id, added.alias, added.api_key)
+
+    return make

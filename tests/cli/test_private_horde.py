@@ -203,7 +203,7 @@ def test_up_stays_until_a_signal_and_ends_well(tmp_path: Path, number: signal.Si
     with up(tmp_path) as process:
         said = process.said  # type: ignore[attr-defined]
         assert "horde image 'a red circle on a blue background' --width 64" in said
-        assert f"--api-key {GOOD_KEY}" in said
+        assert f"--api-key={GOOD_KEY}" in said
         assert "horde worker --worker-name" in said
         assert str(tmp_path / "logs" / "worker.log") in said
         process.send_signal(number)

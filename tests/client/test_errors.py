@@ -29,6 +29,14 @@ async def test_a_wrong_field_is_told_with_its_bounds(
     assert "one of DDIM, dpmsolver" in text
 
 
+async def test_bounds_are_not_told_twice(horde: AsyncHorde, playing: PlayingHorde) -> None:
+    told = "must be a whole number from 64 to 3072 and a multiple of 64, not 65"
+    playing.refuse("generate/async", 400, {"message": INVALID, "errors": {"params.width": told}})
+    with pytest.raises(HordeError) as caught:
+        await horde.generate_image("a fox", width=65)
+    assert str(caught.value).count("3072") == 1
+
+
 async def test_unaffordable_requests_are_told_the_ways_out(
     horde: AsyncHorde, playing: PlayingHorde
 ) -> None:

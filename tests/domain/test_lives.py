@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-from datetime import UTC, datetime, timedelta
 from itertools import product
 from typing import Any
 
@@ -12,30 +11,25 @@ from openhorde.server.domain.lives import (
     FAULTS_MAX,
     FINAL,
     MOVES,
-    RETRIES,
     Event,
     Progress,
     RequestCounts,
     State,
     check,
-    expiry_after,
     is_done,
     is_faulted,
-    is_overdue,
     move,
-    remaining_seconds,
     requeues,
     wait_seconds,
 )
 from openhorde.server.domain.refusals import Refusal
 
-NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 REFUSED = [pair for pair in product(State, Event) if pair not in MOVES]
 
 
 def test_final_states() -> None:
     assert {State.DONE, State.FAULTED, State.CANCELLED, State.EXPIRED} == FINAL
-    assert (FAULTS_MAX, RETRIES) == (3, 2)
+    assert FAULTS_MAX == 3
 
 
 @given(st.lists(st.sampled_from(Event), max_size=8))
@@ -173,21 +167,3 @@ def test_waiting_times() -> None:
     assert waits(active_threads=0) == 100
     assert waits(things_ahead=0, jobs_ahead=0, remaining_running_seconds=3.0) == 3
     assert waits(things_ahead=400, mean_speed=8.0, active_threads=1, divisor=1) == 50
-
-
-def test_remaining_time_of_a_running_job() -> None:
-    assert remaining_seconds(10_000_000, 1e6, 4) == 6
-    assert remaining_seconds(10_000_000, 1e6, 40) == 0
-    assert remaining_seconds(10_000_000, 0, 0) == 0
-
-
-def test_expiry_moves_on_with_work() -> None:
-    soon, late = NOW + timedelta(minutes=5), NOW + timedelta(minutes=30)
-    assert expiry_after(soon, NOW) == NOW + timedelta(minutes=20)
-    assert expiry_after(late, NOW) == late
-    assert expiry_after(late, NOW, extra_slow=True) == NOW + timedelta(minutes=60)
-
-
-def test_overdue_jobs() -> None:
-    assert not is_overdue(NOW - timedelta(seconds=150), 150, NOW)
-    assert is_overdue(NOW - timedelta(seconds=151), 150, NOW)

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from openhorde.server.domain.matching import (
     batch_amount,
     fits,
-    is_blacklisted,
     lacking,
     prioritised,
     tally,
@@ -168,12 +167,6 @@ def test_priority_users_need_not_pay_in_advance() -> None:
     stingy = msgspec.structs.replace(OPEN, words=OPEN.words - {"generous"})
     assert lacking(needs, stingy) == ("kudos",)
     assert fits(needs, prioritised(stingy))
-
-
-def test_blacklisted_words() -> None:
-    assert is_blacklisted("A Purple cow", ["le co"])
-    assert is_blacklisted("a purple cow", ["PURPLE"])
-    assert not is_blacklisted("a purple cow", ["", "green"])
 
 
 def amount(**changes: object) -> int:

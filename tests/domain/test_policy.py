@@ -28,13 +28,13 @@ REFERENCE = Reference.from_json(
 )
 POOR = Requester(user_id=5, alias="poor#5", available_milli=0)
 RICH = Requester(user_id=6, alias="rich#6", available_milli=1_000_000)
-IDLE = {"queued_jobs": 0, "threads": 0}
-BUSY = {"queued_jobs": 100_000, "threads": 10}
+IDLE: dict[str, Any] = {"queued_jobs": 0, "threads": 0}
+BUSY: dict[str, Any] = {"queued_jobs": 100_000, "threads": 10}
 
 
 def request(params: dict[str, Any] | None = None, **fields: Any) -> ImageRequest:
     return ImageRequest(
-        **{"prompt": "a", "models": ["sd"], "params": ImageParams(**(params or {}))} | fields
+        **dict[str, Any](prompt="a", models=["sd"], params=ImageParams(**(params or {}))) | fields
     )
 
 
@@ -47,15 +47,6 @@ def code_of(action: Any, *arguments: Any, **facts: Any) -> str:
 def test_concurrency() -> None:
     policy.check_concurrency(POOR, waiting=29, asked=1)
     assert code_of(policy.check_concurrency, POOR, waiting=30, asked=1) == "TooManyPrompts"
-    limits = policy.CONCURRENCY_DEFAULT, policy.CONCURRENCY_EDUCATION, policy.CONCURRENCY_ANONYMOUS
-    assert limits == (30, 200, 500)
-
-
-def test_schools_have_more_room_while_they_are_schools() -> None:
-    assert policy.concurrency_as_educator(30, education=True) == 200
-    assert policy.concurrency_as_educator(400, education=True) == 400
-    assert policy.concurrency_as_educator(200, education=False) == 30
-    assert policy.concurrency_as_educator(100, education=False) == 100
 
 
 def test_the_example_client_is_refused() -> None:

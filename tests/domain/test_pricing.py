@@ -26,7 +26,9 @@ REFERENCE = Reference.from_json(
 
 
 def request(params: dict[str, Any] | None = None, **fields: Any) -> ImageRequest:
-    return ImageRequest(**{"prompt": "a", "params": ImageParams(**(params or {}))} | fields)
+    return ImageRequest(
+        **dict[str, Any](prompt="a", params=ImageParams(**(params or {}))) | fields
+    )
 
 
 def request_of(point: dict[str, str]) -> ImageRequest:
@@ -158,10 +160,6 @@ def test_the_adaptive_sampler_ignores_steps() -> None:
     assert few == many
 
 
-def test_what_a_worker_earns() -> None:
-    assert pricing.reward_milli(7610, 12) == 91_320
-
-
 @pytest.mark.parametrize(
     ("params", "fields", "price", "tax"),
     [
@@ -180,7 +178,6 @@ def test_what_a_requester_pays(
 ) -> None:
     each = pricing.charge(request(params, **fields), 10_000)
     assert (each.price_each_milli, each.tax_each_milli) == (price, tax)
-    assert each.job_milli(2) == price * 2 + tax
 
 
 @pytest.mark.parametrize(

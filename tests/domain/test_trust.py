@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from openhorde.server.domain.trust import (
     Share,
     becomes_trusted,
-    is_suspicious,
     share,
     uptime_share,
 )
@@ -33,12 +32,6 @@ def test_untrusted_uptime_waits_but_alchemists_do_not() -> None:
     assert uptime_share(50_000, trusted=False) == Share(0, 50_000)
     assert uptime_share(50_000, trusted=True) == Share(50_000, 0)
     assert uptime_share(40_000, trusted=False, alchemist=True) == Share(40_000, 0)
-
-
-def test_suspicion() -> None:
-    assert is_suspicious(5, trusted=False)
-    assert not is_suspicious(4, trusted=False)
-    assert not is_suspicious(99, trusted=True)
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ asyncio.run(use())
 
 @pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:
-    """A data folder whose server is stopped before and after each test."""
+    """A data folder, with no server running before and after each test."""
     path = Path(tempfile.mkdtemp(prefix="openhorde-postgres-"))
     yield path
     shutil.rmtree(path, ignore_errors=True)
@@ -217,6 +217,24 @@ async def test_a_process_id_in_use_again_is_not_taken_for_the_server(folder: Pat
     await server.stop()
 
 
+async def test_a_stale_note_never_gets_another_process_stopped(folder: Path) -> None:
+    server = await start_embedded(folder)
+    bystander = await asyncio.create_subprocess_exec("sleep", "600")
+    pid_file = folder / "cluster" / "postmaster.pid"
+    os.kill(postmaster(folder), signal.SIGKILL)
+    await server_has_ended(folder)
+    lines = pid_file.read_text().splitlines()
+    lines[0] = str(bystander.pid)
+    pid_file.write_text("\n".join(lines) + "\n")
+    await server.stop()
+
+    server = await start_embedded(folder)
+    await server.stop()
+    assert bystander.returncode is None
+    bystander.terminate()
+    assert await bystander.wait() == -signal.SIGTERM
+
+
 async def test_a_deep_folder_gets_its_socket_elsewhere() -> None:
     with tempfile.TemporaryDirectory(prefix="openhorde-postgres-") as top:
         deep = Path(top) / ("d" * 90) / "data"
@@ -231,7 +249,7 @@ async def test_a_deep_folder_gets_its_socket_elsewhere() -> None:
 
 async def test_an_odd_folder_is_quoted() -> None:
     with tempfile.TemporaryDirectory(prefix="pg") as top:
-        server = await start_embedded(Path(top) / "it's, \"odd\" & $HOME 100%é")
+        server = await start_embedded(Path(top) / 'it\'s, "odd" & $HOME 100%é')
         assert await query(server.dsn, "select 1") == 1
         await server.stop()
 
@@ -249,7 +267,7 @@ async def test_an_interrupted_first_start_is_made_again() -> None:
 async def test_says_what_to_do_when_the_data_are_of_another_version(tmp_path: Path) -> None:
     (tmp_path / "cluster").mkdir()
     (tmp_path / "cluster" / "PG_VERSION").write_text("9\n")
-    with pytest.raises(EmbeddedPostgresFailure, match="made by PostgreSQL 9.*pg_dump"):
+    with pytest.raises(EmbeddedPostgresFailure, match=r"made by PostgreSQL 9.*pg_dump"):
         await start_embedded(tmp_path)
 
 
@@ -257,7 +275,7 @@ async def test_says_what_to_do_when_the_folder_holds_something_else() -> None:
     with tempfile.TemporaryDirectory(prefix="openhorde-postgres-") as top:
         (Path(top) / "cluster").mkdir()
         (Path(top) / "cluster" / "letter.txt").write_text("dear")
-        with pytest.raises(EmbeddedPostgresFailure, match="holds no PostgreSQL data.*Move it"):
+        with pytest.raises(EmbeddedPostgresFailure, match=r"holds no PostgreSQL data.*Move it"):
             await start_embedded(Path(top))
 
 

@@ -62,7 +62,9 @@ async def run_demo(prompt: str, out: Path, data: Path | None, parts: Parts | Non
     """Start, draw, stop; in a temporary folder if none is given."""
     found: list[Drawn] = []
     # PostgreSQL may still be closing a file when the folder goes.
-    with tempfile.TemporaryDirectory(prefix="openhorde-", ignore_cleanup_errors=True) as temporary:
+    with tempfile.TemporaryDirectory(
+        prefix="openhorde-demo-", ignore_cleanup_errors=True
+    ) as temporary:
         voice = Voice(messages())
         horde = PrivateHorde(
             data or Path(temporary),

@@ -53,5 +53,5 @@ def mendable() -> Iterator[None]:
     except (EmbeddedPostgresFailure, SettingError, OSError) as error:
         fail(error)
     except Refusal as refusal:
-        facts = ", ".join(f"{name} {value}" for name, value in refusal.facts.items())
-        fail(f"refused ({refusal.code}): check {facts}")
+        facts = ", ".join(str(value) for value in refusal.facts.values())
+        fail(f"refused ({refusal.code}): change {facts}")

@@ -57,7 +57,7 @@ def _show_heartbeat(
         f"{performance.queued_requests} pictures queued "
         f"({performance.queued_megapixelsteps:g} megapixelsteps), "
         f"{performance.past_minute_megapixelsteps:g} drawn in the past minute, "
-        f"{performance.worker_count} workers with {performance.thread_count} threads"
+        f"workers: {performance.worker_count}, threads: {performance.thread_count}"
     )
 
 
@@ -66,7 +66,7 @@ def _show_models(console: Console, models: list[ActiveModel]) -> None:
         (one.name, one.count, f"{one.queued:g}", f"{one.jobs:g}", duration_text(one.eta))
         for one in sorted(models, key=lambda one: (-one.count, one.name))
     )
-    _show(console, "Models", ("model", "threads", "megapixelsteps", "jobs", "wait"), rows)
+    _show(console, "Models", ("model", "threads", "queued megapixelsteps", "jobs", "wait"), rows)
 
 
 def _show_workers(console: Console, workers: list[WorkerDetails]) -> None:

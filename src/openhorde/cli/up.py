@@ -62,7 +62,8 @@ async def run_up(data: Path, port: int, parts: Parts | None = None) -> None:
 def welcome(horde: PrivateHorde, console: Console) -> None:
     """Where the horde is, and the exact lines to use it and to help it."""
     command = program()
-    access = ["--url", horde.url, "--api-key", horde.api_key]
+    # With "=", because a key may begin with a dash.
+    access = [f"--url={horde.url}", f"--api-key={horde.api_key}"]
     ask = [command, "image", "a red circle on a blue background", "--width", "64"]
     ask += ["--height", "64", "--steps", "20", "--cfg", "5", "--out", "circle.webp", *access]
     help_out = [command, "worker", "--worker-name", "another-worker", "--models-folder"]

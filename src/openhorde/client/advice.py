@@ -58,7 +58,9 @@ def field_advice(path: str, text: str, names: Mapping[str, str]) -> str:
     parts = path.removeprefix("$").lstrip(".").split(".")
     name = names.get(parts[-1], ".".join(parts))
     bounds = field_bounds(parts)
-    return f"{name}: {text}" + (f" (must be {bounds})" if bounds else "")
+    if bounds is None or _says(text, bounds):
+        return f"{name}: {text}"
+    return f"{name}: {text} (must be {bounds})"
 
 
 def field_bounds(parts: list[str]) -> str | None:
@@ -70,6 +72,12 @@ def field_bounds(parts: list[str]) -> str | None:
         if found is not None:
             return _words(found)
     return None
+
+
+def _says(text: str, bounds: str) -> bool:
+    """Whether the horde's own words tell the bounds already."""
+    words = text.replace(",", " ").split()
+    return all(word in words for word in bounds.replace(",", " ").split())
 
 
 class _Names(dict[str, str]):

@@ -4,7 +4,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from openhorde.server.domain.kinds import KINDS, image
+from openhorde.server.domain.kinds import image
 from openhorde.server.domain.matching import fits, lacking
 from openhorde.server.domain.needs import WORDS, Needs, Offer
 from openhorde.server.domain.reference import Reference
@@ -37,7 +37,9 @@ FULL = {
 
 
 def request(params: dict[str, Any] | None = None, **fields: Any) -> ImageRequest:
-    return ImageRequest(**{"prompt": "a cat", "params": ImageParams(**(params or {}))} | fields)
+    return ImageRequest(
+        **dict[str, Any](prompt="a cat", params=ImageParams(**(params or {}))) | fields
+    )
 
 
 def needs(
@@ -53,7 +55,7 @@ def offer(
     **pop: Any,
 ) -> Offer:
     return image.offer(
-        ImagePop(**{"name": "w", "models": list(models)} | FULL | pop),
+        ImagePop(**dict[str, Any](name="w", models=list(models)) | FULL | pop),
         worker_id="w1",
         models=models,
         trusted_owner=trusted_owner,
@@ -67,7 +69,7 @@ def reasons(wanted: ImageRequest, **worker: Any) -> tuple[str, ...]:
 
 
 def test_the_table_of_kinds() -> None:
-    assert {"image": image} == KINDS
+    assert image.NAME == "image"
     assert (image.NAME, image.DIVISOR, image.REQUEST_TTL_SECONDS) == ("image", 1_000_000, 1200)
 
 
@@ -283,7 +285,7 @@ def test_the_payload_says_what_the_worker_reads() -> None:
 
 
 def test_censoring_is_asked_for_only_where_it_applies() -> None:
-    def censor(**fields: bool) -> bool | None:
+    def censor(**fields: Any) -> bool | None:
         return image.payload(request(**fields), seed=1, n_iter=1).use_nsfw_censor
 
     assert censor(nsfw=False, censor_nsfw=True) is True

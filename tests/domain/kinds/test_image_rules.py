@@ -44,7 +44,7 @@ SPECIAL_MODEL = "horde_special::somebody#5"
 
 def request(params: dict[str, Any] | None = None, **fields: Any) -> ImageRequest:
     return ImageRequest(
-        **{"prompt": "a cat", "params": ImageParams(**(params or {}))} | fields,
+        **dict[str, Any](prompt="a cat", params=ImageParams(**(params or {}))) | fields,
     )
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from openhorde.worker.demo.evaluate import evaluate, load_pipeline
 from openhorde.worker.demo.evaluate import Settings as SamplingSettings
+from openhorde.worker.demo.evaluate import evaluate, load_pipeline
 from openhorde.worker.demo.stages import AveragedWeights, Stage, StageSettings, learning_rate_share
 from openhorde.worker.demo.train import main
 

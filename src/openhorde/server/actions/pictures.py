@@ -28,9 +28,7 @@ async def keep_picture(horde: "Horde", job_id: UUID, text: str) -> None:
     try:
         webp = await asyncio.to_thread(_convert, text)
     except PictureRefused as refused:
-        raise Refusal(
-            "ImageValidationFailed", field="generation", reason=refused.reason
-        ) from None
+        raise Refusal("ImageValidationFailed", field="generation", reason=refused.reason) from None
     await horde.blobs.put(picture_key(job_id), webp, "image/webp")
 
 

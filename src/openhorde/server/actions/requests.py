@@ -136,9 +136,13 @@ async def _afford(
     estimate = pricing.estimate(request, horde.reference, shared=shared)
     snapshot = await horde.queue.snapshot()
     roster = await horde.workforce.roster()
-    load = {"queued_jobs": snapshot.jobs(), "threads": roster.threads(image.NAME)}
+    queued_jobs, threads = snapshot.jobs(), roster.threads(image.NAME)
     rule = policy.upfront(
-        request, horde.reference, **load, estimate_milli=estimate.total_milli
+        request,
+        horde.reference,
+        queued_jobs=queued_jobs,
+        threads=threads,
+        estimate_milli=estimate.total_milli,
     )
     if not rule.required:
         return policy.Accepted(request, 0), estimate
@@ -147,7 +151,8 @@ async def _afford(
         request,
         msgspec.structs.replace(requester, available_milli=balance_milli - requester.floor_milli),
         horde.reference,
-        **load,
+        queued_jobs=queued_jobs,
+        threads=threads,
         estimate_milli=estimate.total_milli,
     )
     if accepted.request is not request:
@@ -275,13 +280,8 @@ async def _store(
             counted_lanes=counted_lanes,
         )
     if submitted.rank is None:
-        raise Refusal(
-            "TooManyPrompts",
-            user=requester.alias,
-            waiting=submitted.waiting,
-            asked=len(new.job_ids),
-            maximum=requester.concurrency,
-        )
+        policy.check_concurrency(requester, waiting=submitted.waiting, asked=len(new.job_ids))
+        raise AssertionError("a request was turned away that should have been accepted")
     horde.queue.joined(new.lane, submitted.rank)
 
 

@@ -12,10 +12,11 @@ from openhorde.server.actions import check_ins
 from openhorde.server.actions.check_ins import Entry
 from openhorde.server.actions.pictures import keep_picture
 from openhorde.server.actions.requests import settle
-from openhorde.server.domain import ledger, lives, matching, policy
+from openhorde.server.domain import ledger, matching, policy
 from openhorde.server.domain.bridges import bridge_multiplier
 from openhorde.server.domain.kinds import image
 from openhorde.server.domain.kinds.image_terms import batch_amount, job_multiplier
+from openhorde.server.domain.lives import FAULTS_MAX, Event, State, move
 from openhorde.server.domain.needs import Needs
 from openhorde.server.domain.refusals import Refusal
 from openhorde.server.kit.ids import uuid7
@@ -153,22 +154,14 @@ async def deliver(horde: "Horde", owner: "Account", delivery: Delivery) -> int:
     if job.owner_id != owner.id:
         raise Refusal("WrongCredentials", name=str(delivery.job_id))
     if delivery.faulted:
-        if job.state == "running":
-            await give_up(horde, job.id, outcome="faulted", metadata=delivery.metadata)
-        elif job.state == "done":
+        if job.state == State.DONE:
             raise Refusal("DuplicateGen", id=str(job.id))
+        await give_up(horde, job.id, outcome="faulted", metadata=delivery.metadata)
         return 0
-    _check_running(job)
+    move(State(job.state), Event.DELIVER)
     if delivery.picture is not None:
         await keep_picture(horde, job.id, delivery.picture)
     return await _pay(horde, owner, job, delivery)
-
-
-def _check_running(job: JobFacts) -> None:
-    if job.state == "done":
-        raise Refusal("DuplicateGen", id=str(job.id))
-    if job.state != "running":
-        raise Refusal("AbortedGen", id=str(job.id))
 
 
 async def _pay(horde: "Horde", owner: "Account", job: JobFacts, delivery: Delivery) -> int:
@@ -200,7 +193,7 @@ async def _pay(horde: "Horde", owner: "Account", job: JobFacts, delivery: Delive
         latest = await work.job_facts(horde.statements, job.id)
         if latest is None:
             raise Refusal("InvalidJobID", id=str(job.id))
-        _check_running(latest)
+        move(State(latest.state), Event.DELIVER)
     return job.reward_milli
 
 
@@ -214,7 +207,7 @@ async def give_up(
         uuid7(),
         result={"outcome": outcome, "gen_metadata": metadata or []},
         outcome=outcome,
-        faults_max=lives.FAULTS_MAX,
+        faults_max=FAULTS_MAX,
     )
     if failed is None:
         return

@@ -164,12 +164,12 @@ IMAGE_WORDS: dict[str, tuple[int, str]] = {
     "Style exampleNotFound": (404, "No style example has the ID[ {id}]."),
     "CollectionNotFound": (404, "No collection has the name or ID[ {id}]."),
     # Jobs that come back.
-    "InvalidJobID": (404, "Processing Job with ID {id} does not exist."),
+    "InvalidJobID": (404, "Processing Job[ with ID {id}] does not exist."),
     "ProcGenNotFound": (400, "No finished picture has the ID[ {id}]."),
-    "DuplicateGen": (400, "Processing Job with ID {id} was already submitted."),
+    "DuplicateGen": (400, "Processing Job[ with ID {id}] was already submitted."),
     "AbortedGen": (
         400,
-        "Processing Job with ID {id} took too long and was given up. Please check your worker"
+        "Processing Job[ with ID {id}] took too long and was given up. Please check your worker"
         " speed, or offer less.",
     ),
     "NoValidWorkers": (400, "No worker can do this now."),

@@ -35,8 +35,6 @@ Purpose = Literal[
     "uptime",
     "trust",
     "floor",
-    "gift",
-    "style",
     "grant",
     "award",
     "recurring",
@@ -153,27 +151,6 @@ def promote(promotion_id: UUID, user_id: int, escrow_milli: int) -> tuple[Transf
     return _posted(promotion_id, "trust", *accounts, escrow_milli, credit_bucket="accumulated")
 
 
-def gift(
-    transfer_id: UUID, sender: int, recipient: int, amount_milli: int, *, donated: bool = False
-) -> tuple[Transfer, ...]:
-    """One user sends kudos to another; `donated` when the recipient teaches."""
-    return _posted(
-        transfer_id,
-        "gift",
-        balance_account(sender),
-        balance_account(recipient),
-        amount_milli,
-        debit_bucket="donated" if donated else "gifted",
-        credit_bucket="received",
-    )
-
-
-def style_reward(request_id: UUID, owner: int, amount_milli: int) -> tuple[Transfer, ...]:
-    """A style's owner gets what somebody else's use of it was taxed."""
-    account = balance_account(owner)
-    return _posted(request_id, "style", TREASURY, account, amount_milli, credit_bucket="styled")
-
-
 def grant(
     grant_id: UUID,
     user_id: int,
@@ -229,11 +206,6 @@ def fold(
 def total(balances: Mapping[int, int]) -> int:
     """The sum over all accounts: zero, always."""
     return sum(balances.values())
-
-
-def available_milli(balance_milli: int, floor_milli: int, held_milli: int) -> int:
-    """What a user may spend or reserve; pending credits do not count."""
-    return balance_milli - floor_milli - held_milli
 
 
 def _posted(

@@ -5,12 +5,13 @@
               pop             deliver
   waiting ----------> running ----------> done
      |                   |--- fault ----> faulted   (and, while retries last, a new waiting job)
-     |--- cancel --------|--- cancel ---> cancelled
-     |--- expire --------|--- expire ---> expired
+     |--- cancel ---> cancelled
+     |--- expire ---> expired
 ```
+
+The statements in `store/sql` make these moves by compare-and-set; a test holds them against MOVES.
 """
 
-from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
@@ -20,10 +21,6 @@ from openhorde.server.domain.refusals import Refusal
 
 FAULTS_MAX: Final = 3
 """This many faulted jobs make a request faulted."""
-
-RETRIES: Final = FAULTS_MAX - 1
-REQUEST_TTL: Final = timedelta(minutes=20)
-REQUEST_TTL_EXTRA_SLOW: Final = timedelta(minutes=60)
 
 
 class State(StrEnum):
@@ -53,8 +50,6 @@ MOVES: Final[dict[tuple[State, Event], State]] = {
     (State.WAITING, Event.EXPIRE): State.EXPIRED,
     (State.RUNNING, Event.DELIVER): State.DONE,
     (State.RUNNING, Event.FAULT): State.FAULTED,
-    (State.RUNNING, Event.CANCEL): State.CANCELLED,
-    (State.RUNNING, Event.EXPIRE): State.EXPIRED,
 }
 FINAL: Final = frozenset(State) - {state for state, _ in MOVES}
 
@@ -130,13 +125,6 @@ def requeues(counts: RequestCounts) -> bool:
     return not is_faulted(counts) and open_or_done < counts.asked
 
 
-def remaining_seconds(things: int, speed_things_per_second: float, elapsed_seconds: float) -> float:
-    """How long a running job will still take, by its worker's mean speed; never negative."""
-    if speed_things_per_second <= 0:
-        return 0.0
-    return max(0.0, things / speed_things_per_second - elapsed_seconds)
-
-
 def wait_seconds(
     *,
     things_ahead: int,
@@ -154,19 +142,3 @@ def wait_seconds(
     """
     rate = mean_speed * min(active_threads, jobs_ahead)
     return round(things_ahead / (rate if rate > 0 else divisor) + remaining_running_seconds)
-
-
-def expiry_after(expiry: datetime, now: datetime, *, extra_slow: bool = False) -> datetime:
-    """When a request expires after one of its jobs was popped or charged.
-
-    Twenty minutes from now unless it is later already; exactly an hour from now when an extra slow
-    worker took it.
-    """
-    if extra_slow:
-        return now + REQUEST_TTL_EXTRA_SLOW
-    return max(expiry, now + REQUEST_TTL)
-
-
-def is_overdue(popped: datetime, ttl_seconds: int, now: datetime) -> bool:
-    """Whether the sweep gives up a running job."""
-    return now > popped + timedelta(seconds=ttl_seconds)

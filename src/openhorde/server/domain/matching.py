@@ -84,12 +84,6 @@ def prioritised(offer: Offer) -> Offer:
     return msgspec.structs.replace(offer, words=offer.words | {"generous"})
 
 
-def is_blacklisted(prompt: str, blacklist: Iterable[str]) -> bool:
-    """Whether a word that the worker refuses occurs in the prompt (substring, lower case)."""
-    lowered = prompt.lower()
-    return any(word.lower() in lowered for word in blacklist if word)
-
-
 def batch_amount(
     *,
     pixels: int,

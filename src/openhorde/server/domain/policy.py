@@ -15,10 +15,6 @@ from openhorde.server.domain.refusals import Refusal
 from openhorde.server.domain.requester import Requester
 from openhorde.wire.requests import ImageRequest
 
-CONCURRENCY_DEFAULT: Final = 30
-CONCURRENCY_EDUCATION: Final = 200
-CONCURRENCY_ANONYMOUS: Final = 500
-CONCURRENCY_MAX: Final = 500
 
 SIDE_START_PIXELS: Final = 1024
 SIDE_PIXELS_PER_THREAD: Final = 10
@@ -75,13 +71,6 @@ def check_concurrency(requester: Requester, *, waiting: int, asked: int) -> None
     """Refuses with TooManyPrompts when more jobs would wait than the account may have (2.3)."""
     if waiting + asked > requester.concurrency:
         raise Refusal("TooManyPrompts", maximum=requester.concurrency, waiting=waiting, given=asked)
-
-
-def concurrency_as_educator(concurrency: int, *, education: bool) -> int:
-    """An account's limit after it got or lost the education role."""
-    if education:
-        return max(concurrency, CONCURRENCY_EDUCATION)
-    return CONCURRENCY_DEFAULT if concurrency == CONCURRENCY_EDUCATION else concurrency
 
 
 def check_client_agent(client_agent: str) -> None:

@@ -103,10 +103,6 @@ class Charge(Struct, frozen=True):
     tax_each_milli: int
     lines: tuple[PriceLine, ...] = ()
 
-    def job_milli(self, multiplier: int) -> int:
-        """The price and tax of one job of a model with that multiplier."""
-        return self.price_each_milli * multiplier + self.tax_each_milli
-
 
 class Estimate(Struct, frozen=True):
     """What a whole request is expected to cost; `lines` sum exactly to `total_milli`."""
@@ -123,14 +119,6 @@ def image_base(request: ImageRequest) -> ImagePrice:
     parts = (PriceLine(label, round(kudos * 1000)) for label, kudos in _base_parts(request))
     lines = tuple(line for line in parts if line.milli)
     return ImagePrice(sum(line.milli for line in lines), lines)
-
-
-def reward_milli(base_milli: int, multiplier: int) -> int:
-    """What a worker earns for a job, before the factor of its agent (rules 3.2).
-
-    `multiplier` is that of the job's model and features: `kinds.image_terms.job_multiplier`.
-    """
-    return base_milli * multiplier
 
 
 def charge(request: ImageRequest, base_milli: int) -> Charge:

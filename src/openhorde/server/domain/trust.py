@@ -30,11 +30,6 @@ def uptime_share(earned_milli: int, *, trusted: bool, alchemist: bool = False) -
     return Share(earned_milli, 0) if at_once else Share(0, earned_milli)
 
 
-def is_suspicious(suspicions: int, *, trusted: bool) -> bool:
-    """Whether transfers and trust are refused."""
-    return not trusted and suspicions >= SUSPICIONS_MAX
-
-
 def becomes_trusted(
     *,
     escrow_milli: int,

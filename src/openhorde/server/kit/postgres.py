@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from openhorde.server.kit.postgres_cluster import (
+    SERVER_LOCK,
     START_SECONDS,
     Cluster,
     EmbeddedPostgresFailure,
@@ -86,7 +87,7 @@ def _start(folder: Path) -> EmbeddedPostgres:
         fcntl.flock(users, fcntl.LOCK_SH)
         with _open_lock(cluster, folder / "start.lock") as start:
             fcntl.flock(start, fcntl.LOCK_EX)
-            with _open_lock(cluster, folder / "server.lock") as server:
+            with _open_lock(cluster, folder / SERVER_LOCK) as server:
                 _start_or_join(cluster, server)
             with _open_lock(cluster, folder / "keeper.lock") as keeper:
                 if _claim(keeper):

@@ -23,6 +23,8 @@ from urllib.parse import quote
 from openhorde.server.kit import postgres_keeper
 
 START_SECONDS = 300
+# Beside the cluster; every process of the server holds it.
+SERVER_LOCK = "server.lock"
 _STOP_SECONDS = 120
 _ROOTS_USER = "pgserver"
 _PORT = 5432
@@ -133,21 +135,17 @@ class Cluster:
 
     def stop(self) -> None:
         """Stop the server, if one runs: its connections are cut, what was committed stays."""
-        command, *arguments = self._stop_command()
-        self._run(Path(command).name, arguments)
+        postgres_keeper.stop_server(*self._stop_arguments())
 
     def start_keeper(self, users_file: Path, lock: int) -> None:
-        """Start the process that stops the server when nobody holds `users_file` any more."""
-        facts = {
-            "users_file": str(users_file),
-            "keeper_lock": lock,
-            "stop": self._stop_command(),
-            "user": self._owner.pw_uid if self._owner else None,
-            "group": self._owner.pw_gid if self._owner else None,
-        }
+        """Start the process that stops the server when nobody holds `users_file` any more.
+
+        It inherits the file descriptor `lock`.
+        """
+        arguments = [str(users_file), str(lock), json.dumps(self._stop_arguments())]
         # Isolated and without site-packages: it lives as long as the server and should be small.
         subprocess.run(  # noqa: S603 - our own script
-            [sys.executable, "-I", "-S", str(postgres_keeper.__file__), json.dumps(facts)],
+            [sys.executable, "-I", "-S", str(postgres_keeper.__file__), *arguments],
             pass_fds=[lock],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -270,10 +268,15 @@ class Cluster:
         if self._owner:
             os.chown(path, self._owner.pw_uid, self._owner.pw_gid)
 
-    def _stop_command(self) -> list[str]:
+    def _stop_arguments(self) -> tuple[str, list[str], int | None, int | None]:
         program = str(self._binaries / "pg_ctl")
-        data = str(self._path)
-        return [program, "-D", data, "-m", "fast", "-w", "-t", str(_STOP_SECONDS), "stop"]
+        options = ["-m", "fast", "-w", "-t", str(_STOP_SECONDS)]
+        return (
+            str(self._path.with_name(SERVER_LOCK)),
+            [program, "-D", str(self._path), *options, "stop"],
+            self._owner.pw_uid if self._owner else None,
+            self._owner.pw_gid if self._owner else None,
+        )
 
     def _run(
         self,

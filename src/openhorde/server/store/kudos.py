@@ -11,7 +11,13 @@ from openhorde.server.domain.ledger import Transfer, balance_account
 from openhorde.server.store.statements import Statements
 
 TransferColumns = tuple[
-    list[UUID], list[str], list[str], list[int], list[int], list[int], list[UUID | None],
+    list[UUID],
+    list[str],
+    list[str],
+    list[int],
+    list[int],
+    list[int],
+    list[UUID | None],
     list[str | None],
     list[str | None],
 ]
@@ -73,9 +79,7 @@ async def accounts_for_fold(
     """The accounts of these numbers that exist."""
     rows = await statements.rows("accounts_for_fold", list(numbers))
     return {
-        row["number"]: FoldAccount(
-            row["number"], row["balance_milli"], row["provider_id"]
-        )
+        row["number"]: FoldAccount(row["number"], row["balance_milli"], row["provider_id"])
         for row in rows
     }
 

@@ -138,7 +138,7 @@ _MEANINGLESS_CAPTIONS = (
     "something",
     "a drawing of a shape",
 )
-# Wordings that only the evaluation uses. {c} colour, {s} shape, {b} background, {z} size, {p} place.
+# Wordings that only the evaluation uses: {c} colour, {s} shape, {b} background.
 HELD_OUT_TEMPLATES = (
     "an illustration of one {c} {s} in front of a {b} backdrop",
     "{c} {s} over {b}",
@@ -290,7 +290,7 @@ def known_words() -> tuple[str, ...]:
     sources += ["red orange yellow green blue pink black white", "triangle star heart"]
     sources += ["shape that which is in coloured colored colour color an"]
     text = " ".join(sources).lower()
-    for name in "csbzp":
+    for name in "csb":
         text = text.replace("{" + name + "}", " ")
     cleaned = "".join(letter if letter.isalpha() else " " for letter in text)
     return tuple(sorted(set(cleaned.split())))

@@ -61,7 +61,8 @@ ALL_SETTINGS = (
 
 def load_pipeline(folder: Path) -> Any:
     """Load the model folder in single precision, ready for the processor."""
-    pipeline = StableDiffusionPipeline.from_pretrained(folder, torch_dtype=torch.float32)
+    pipeline_class: Any = StableDiffusionPipeline
+    pipeline = pipeline_class.from_pretrained(folder, torch_dtype=torch.float32)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 
@@ -141,7 +142,7 @@ def evaluate(
     output.mkdir(parents=True, exist_ok=True)
     pipeline = load_pipeline(folder)
     table = Table("prompts", "sampler", "steps", "guidance", "together", *EVERYTHING)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for settings in settings_list:
         choose = trained_prompts if settings.prompt_set == "trained" else held_out_prompts
         prompts = choose(prompt_count, 0)

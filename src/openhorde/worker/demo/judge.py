@@ -79,7 +79,7 @@ def _area_and_middle(mask: NDArray[np.bool_]) -> tuple[float, float, float]:
 
 @lru_cache(maxsize=len(SHAPE_NAMES))
 def _unit_measures(shape: str) -> tuple[float, float]:
-    """Return a shape's area and how far its centre of gravity lies under its middle, at radius 1."""
+    """Return a shape's area at radius 1, and how far its gravity centre is under its middle."""
     middle = SIDE_PIXELS / 2
     outline = Outline(shape, middle, middle, _REFERENCE_RADIUS_PIXELS)
     area, _, gravity_y = _area_and_middle(shape_coverage(outline) > 0.5)

@@ -10,6 +10,11 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from openhorde.worker.demo.vocabulary import SIDE_PIXELS
 
+# Typed as Any because diffusers leaves these classes without types.
+_AUTOENCODER: Any = AutoencoderKL
+_DENOISER: Any = UNet2DConditionModel
+_SCHEDULER: Any = DDIMScheduler
+
 LATENT_CHANNELS = 4
 # Pixels along one side of a latent.
 LATENT_SCALE_PIXELS = 4
@@ -21,7 +26,7 @@ TRAINING_TIMESTEPS = 1000
 
 def build_autoencoder() -> Any:
     """Return an AutoencoderKL that takes [batch, 3, 64, 64] in -1..1 to [batch, 4, 16, 16]."""
-    return AutoencoderKL(
+    return _AUTOENCODER(
         sample_size=SIDE_PIXELS,
         latent_channels=LATENT_CHANNELS,
         block_out_channels=(16, 32, 64),
@@ -54,7 +59,7 @@ def build_text_encoder(tokenizer: CLIPTokenizer) -> Any:
 
 def build_denoiser() -> Any:
     """Return a UNet2DConditionModel on [batch, 4, 16, 16] that reads [batch, 77, TEXT_WIDTH]."""
-    return UNet2DConditionModel(
+    return _DENOISER(
         sample_size=LATENT_SIDE,
         in_channels=LATENT_CHANNELS,
         out_channels=LATENT_CHANNELS,
@@ -75,7 +80,7 @@ def build_scheduler() -> Any:
     The linear schedule ends in almost pure noise. The one of Stable Diffusion leaves the mean of
     the latent readable at the last step, which spoils flat backgrounds on latents this small.
     """
-    return DDIMScheduler(
+    return _SCHEDULER(
         num_train_timesteps=TRAINING_TIMESTEPS,
         beta_start=1e-4,
         beta_end=0.02,

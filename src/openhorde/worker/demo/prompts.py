@@ -84,7 +84,9 @@ def trained_prompts(count: int, seed: int) -> list[Prompt]:
     prompts = []
     for index in range(count):
         seen = random_attributes(generator)
-        assert seen.colour is not None and seen.shape is not None and seen.background is not None
+        assert seen.colour is not None
+        assert seen.shape is not None
+        assert seen.background is not None
         wanted = _random_wanted((seen.colour, seen.shape, seen.background), generator)
         prompts.append(_in_some_wording(wanted, index, generator))
     return prompts

@@ -14,17 +14,19 @@ from diffusers import (
     EulerDiscreteScheduler,
 )
 
+# Typed as Any because diffusers leaves these classes without types.
+_ANCESTRAL: Any = EulerAncestralDiscreteScheduler
+_EULER: Any = EulerDiscreteScheduler
+_MULTISTEP: Any = DPMSolverMultistepScheduler
+_IMPLICIT: Any = DDIMScheduler
+
 # Every sampler is made from the pipeline's own scheduler, as the worker does.
 SAMPLERS: dict[str, Callable[[Any], Any]] = {
-    "k_euler_a": lambda base: EulerAncestralDiscreteScheduler.from_config(base.config),
-    "k_euler karras": lambda base: EulerDiscreteScheduler.from_config(
-        base.config, use_karras_sigmas=True
-    ),
-    "k_dpmpp_2m": lambda base: DPMSolverMultistepScheduler.from_config(base.config),
-    "k_dpmpp_2m karras": lambda base: DPMSolverMultistepScheduler.from_config(
-        base.config, use_karras_sigmas=True
-    ),
-    "ddim": lambda base: DDIMScheduler.from_config(base.config),
+    "k_euler_a": lambda base: _ANCESTRAL.from_config(base.config),
+    "k_euler karras": lambda base: _EULER.from_config(base.config, use_karras_sigmas=True),
+    "k_dpmpp_2m": lambda base: _MULTISTEP.from_config(base.config),
+    "k_dpmpp_2m karras": lambda base: _MULTISTEP.from_config(base.config, use_karras_sigmas=True),
+    "ddim": lambda base: _IMPLICIT.from_config(base.config),
 }
 
 
@@ -44,7 +46,7 @@ def sample_latents(
     silent_states [1, tokens, width] are those of an empty prompt; start is plain normal noise.
     """
     scheduler.set_timesteps(step_count)
-    latents = start * scheduler.init_noise_sigma
+    latents: torch.Tensor = start * scheduler.init_noise_sigma
     both = torch.cat([silent_states.expand_as(states), states])
     for timestep in scheduler.timesteps:
         scaled = scheduler.scale_model_input(latents, timestep)

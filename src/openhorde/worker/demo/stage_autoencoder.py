@@ -77,7 +77,8 @@ def train_autoencoder(
         rebuilt = network.decode(posterior.sample()).sample
         mean, log_variance = posterior.mean, posterior.logvar
         divergence = 0.5 * (mean.square() + log_variance.exp() - 1.0 - log_variance).mean()
-        return _difference_loss(rebuilt, pictures, 1.0) + _DIVERGENCE_WEIGHT * divergence
+        loss: torch.Tensor = _DIVERGENCE_WEIGHT * divergence
+        return loss + _difference_loss(rebuilt, pictures, 1.0)
 
     network = stage.run(loss_of_batch, lambda network: _measure(network, device))
     network.register_to_config(scaling_factor=_scaling_factor(network, device))

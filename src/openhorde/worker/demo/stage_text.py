@@ -23,7 +23,7 @@ from openhorde.worker.demo.vocabulary import ATTRIBUTE_CHOICES, Attributes, attr
 
 # How far the code raises a number above zero: gives hidden states about the length of CLIP's.
 CODE_HEIGHT = 4.0
-_CHOICE_COUNTS = tuple(len(choices) + 1 for choices in ATTRIBUTE_CHOICES.values())
+_CHOICE_COUNTS = [len(choices) + 1 for choices in ATTRIBUTE_CHOICES.values()]
 _CODE_WIDTH = sum(_CHOICE_COUNTS)
 _FULL_LENGTH_SHARE = 0.25
 _CLASS_WEIGHT = 5.0
@@ -64,7 +64,7 @@ def word_constant(device: torch.device) -> torch.Tensor:
 
 def read_code(states: torch.Tensor) -> torch.Tensor:
     """Return the index of each attribute [batch, 5] that states [batch, TEXT_WIDTH] hold."""
-    parts = states[:, :_CODE_WIDTH].split(_CHOICE_COUNTS, dim=1)
+    parts = torch.split(states[:, :_CODE_WIDTH], _CHOICE_COUNTS, dim=1)
     return torch.stack([part.argmax(dim=1) for part in parts], dim=1)
 
 
@@ -86,7 +86,7 @@ def _text_loss(
     squared = (states - wanted).square().mean(dim=2)
     loss = squared[at_end].mean() + squared[~at_end].mean()
     rows, columns = at_end.nonzero(as_tuple=True)
-    parts = states[rows, columns, :_CODE_WIDTH].split(_CHOICE_COUNTS, dim=1)
+    parts = torch.split(states[rows, columns, :_CODE_WIDTH], _CHOICE_COUNTS, dim=1)
     truth = torch.tensor([attribute_indices(one) for one in statements], device=device)[rows]
     for column, part in enumerate(parts):
         cross_entropy = torch.nn.functional.cross_entropy(part, truth[:, column])

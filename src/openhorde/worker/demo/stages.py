@@ -155,7 +155,8 @@ class Stage:
         for group in self.optimiser.param_groups:
             group["lr"] = self.settings.learning_rate * share
         self.optimiser.zero_grad(set_to_none=True)
-        loss = loss_of_batch(self.network)
+        # Typed as Any because torch leaves backward without types.
+        loss: Any = loss_of_batch(self.network)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         self.optimiser.step()

@@ -55,7 +55,9 @@ def write_pipeline(
     denoiser: Any,
 ) -> None:
     """Write the networks into folder as a half precision Stable Diffusion pipeline."""
-    pipeline = StableDiffusionPipeline(
+    # Typed as Any because diffusers leaves this class without types.
+    pipeline_class: Any = StableDiffusionPipeline
+    pipeline = pipeline_class(
         vae=autoencoder.cpu(),
         text_encoder=text_encoder.cpu(),
         tokenizer=tokenizer,

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Whatever is killed, whenever: every job is delivered and paid once, and the ledger is sound."""
+
+import asyncio
+import os
+import re
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+from processes import Running, RunningServer, data_folder, wait_until
+
+from openhorde.server.kit.database import open_pool
+from openhorde.server.kit.postgres import start_embedded
+from openhorde.server.kit.queries import load_queries
+from openhorde.server.store import kudos
+from openhorde.server.store.statements import Statements
+
+REQUESTERS = 4
+PICTURES_OF_REQUESTS = (1, 5, 1, 8, 3, 2)
+JOBS = REQUESTERS * sum(PICTURES_OF_REQUESTS)
+KUDOS = 10_000
+WORKER_OPTIONS = ("--fake-step-seconds", "0.05", "--max-threads", "2", "--max-batch", "2")
+
+
+@pytest.fixture
+def server() -> Iterator[RunningServer]:
+    """A server that soon notices lost jobs."""
+    settings = {"duty_seconds": "0.2", "job_ttl_seconds_min": "2"}
+    with data_folder() as data, RunningServer(data, **settings) as running:
+        yield running
+
+
+def test_nothing_is_lost_or_paid_twice_when_everything_is_killed(server: RunningServer) -> None:
+    keys = [server.add_user(f"Payer{number}", kudos=KUDOS) for number in range(REQUESTERS)]
+    bobs = server.add_user("Bob")
+    asked = [(key, submit(server, key, n)) for key in keys for n in PICTURES_OF_REQUESTS]
+    one = server.worker("machine one", bobs, *WORKER_OPTIONS)
+    two = server.worker("machine two", bobs, *WORKER_OPTIONS)
+    with one, two:
+        in_the_middle(one, two, after=12)
+        server.kill()
+        server.start()
+        in_the_middle(one, two, after=30)
+        one.kill()
+        one.start()
+        in_the_middle(one, two, after=48)
+        kill_postgres(server)
+        server.kill()
+        server.start()
+        wait_until(lambda: all_done(server, asked), "every request is done")
+        assert one.stop() == 0
+        assert two.stop() == 0
+    for key, (request_id, n) in asked:
+        assert_delivered(server, key, request_id, n)
+    wait_until(lambda: asyncio.run(unfolded(server.data)) == 0, "every transfer is folded")
+    assert server.stop() == 0
+    asyncio.run(assert_sound(server.data))
+
+
+def submit(server: RunningServer, key: str, n: int) -> tuple[str, int]:
+    """Ask for n pictures: the request's id, and n."""
+    params = {"width": 64, "height": 64, "steps": 4, "n": n}
+    answer = httpx.post(
+        f"{server.url}/api/v2/generate/async",
+        headers={"apikey": key},
+        json={"prompt": "a red circle", "params": params},
+    )
+    assert answer.status_code == 202, answer.text
+    return answer.json()["id"], n
+
+
+def in_the_middle(*workers: Running, after: int) -> None:
+    """Wait until so many jobs have been delivered; some must be left."""
+    wait_until(lambda: len(rewarded(*workers)) >= after, f"{after} deliveries")
+    assert len(set(rewarded(*workers))) < JOBS
+
+
+def rewarded(*workers: Running) -> list[str]:
+    """The jobs that the workers say they were paid for."""
+    return [job for each in workers for job in re.findall(r"delivered (\S+), earned", each.said())]
+
+
+def kill_postgres(server: RunningServer) -> None:
+    """SIGKILL the database's first process."""
+    file = server.data / "postgres" / "cluster" / "postmaster.pid"
+    os.kill(int(file.read_text(encoding="utf-8").splitlines()[0]), signal.SIGKILL)
+
+
+def all_done(server: RunningServer, asked: list[tuple[str, tuple[str, int]]]) -> bool:
+    """Whether every request has all its pictures."""
+    return all(check(server, request_id)["done"] for _, (request_id, _) in asked)
+
+
+def check(server: RunningServer, request_id: str) -> dict[str, Any]:
+    """How far a request is: always answered."""
+    answer = httpx.get(f"{server.url}/api/v2/generate/check/{request_id}", timeout=30)
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def assert_delivered(server: RunningServer, key: str, request_id: str, n: int) -> None:
+    """Every picture of a request is there, once, and can be fetched."""
+    answer = httpx.get(f"{server.url}/api/v2/generate/status/{request_id}", timeout=30).json()
+    assert (answer["finished"], answer["waiting"], answer["processing"]) == (n, 0, 0)
+    assert not answer["faulted"]
+    assert len({generation["id"] for generation in answer["generations"]}) == n
+    for generation in answer["generations"]:
+        picture = httpx.get(generation["img"])
+        assert picture.status_code == 200
+        assert picture.content[8:12] == b"WEBP"
+    account = httpx.get(f"{server.url}/api/v2/find_user", headers={"apikey": key}).json()
+    assert account["active_generations"]["image"] == []
+
+
+async def unfolded(data: Path) -> int:
+    """How many transfers no balance shows yet."""
+    async with database(data) as statements:
+        return (await kudos.ledger_totals(statements))[1]
+
+
+async def assert_sound(data: Path) -> None:
+    """Jobs and money agree, to the last thousandth."""
+    async with database(data) as statements:
+        assert await kudos.ledger_totals(statements) == (0, 0)
+        assert await kudos.drifting_accounts(statements) == []
+    async with connection(data) as open_connection:
+        states = dict(await open_connection.fetch("select state, count(*) from jobs group by 1"))
+        assert states.pop("done") == JOBS
+        assert set(states) <= {"faulted"}
+        for purpose in ("price", "tax", "reward"):
+            paid = await open_connection.fetch(
+                "select source_id, count(*) from transfers where purpose = $1 group by 1", purpose
+            )
+            assert {row["source_id"] for row in paid} == {
+                row["id"] for row in await open_connection.fetch(
+                    "select id from jobs where state = 'done'"
+                )
+            }
+            assert {row["count"] for row in paid} == {1}
