@@ -5,7 +5,8 @@ import asyncio
 import os
 import re
 import signal
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -118,28 +119,41 @@ def assert_delivered(server: RunningServer, key: str, request_id: str, n: int) -
     assert account["active_generations"]["image"] == []
 
 
+@asynccontextmanager
+async def database(data: Path) -> AsyncIterator[tuple[asyncpg.Pool, Statements]]:
+    """The server's own database, beside it or after it."""
+    embedded = await start_embedded(data / "postgres")
+    try:
+        pool = await open_pool(embedded.dsn, connections_min=1, connections_max=1)
+        yield pool, Statements(pool, load_queries("openhorde.server.store"))
+        await pool.close()
+    finally:
+        await embedded.stop()
+
+
 async def unfolded(data: Path) -> int:
     """How many transfers no balance shows yet."""
-    async with database(data) as statements:
+    async with database(data) as (_, statements):
         return (await kudos.ledger_totals(statements))[1]
 
 
 async def assert_sound(data: Path) -> None:
-    """Jobs and money agree, to the last thousandth."""
-    async with database(data) as statements:
+    """Jobs and money agree, to the last thousandth, and nothing is held any more."""
+    async with database(data) as (pool, statements):
         assert await kudos.ledger_totals(statements) == (0, 0)
         assert await kudos.drifting_accounts(statements) == []
-    async with connection(data) as open_connection:
-        states = dict(await open_connection.fetch("select state, count(*) from jobs group by 1"))
-        assert states.pop("done") == JOBS
-        assert set(states) <= {"faulted"}
-        for purpose in ("price", "tax", "reward"):
-            paid = await open_connection.fetch(
-                "select source_id, count(*) from transfers where purpose = $1 group by 1", purpose
-            )
-            assert {row["source_id"] for row in paid} == {
-                row["id"] for row in await open_connection.fetch(
-                    "select id from jobs where state = 'done'"
-                )
-            }
-            assert {row["count"] for row in paid} == {1}
+        for user in await pool.fetch(
+            "select id, balance_milli from users join accounts on number = 2 * id"
+        ):
+            assert await kudos.available_milli(statements, user["id"]) == user["balance_milli"]
+        jobs = await pool.fetch("select id, state, paid_milli from jobs")
+        done = {job["id"]: job["paid_milli"] for job in jobs if job["state"] == "done"}
+        assert len(done) == JOBS
+        assert {job["state"] for job in jobs} <= {"done", "faulted"}
+        rewards = await pool.fetch("select source_id from transfers where purpose = 'reward'")
+        assert sorted(row["source_id"] for row in rewards) == sorted(done)
+        charged = await pool.fetch(
+            "select source_id, sum(amount_milli)::bigint as milli from transfers"
+            " where purpose in ('price', 'tax') group by 1"
+        )
+        assert {row["source_id"]: row["milli"] for row in charged} == done

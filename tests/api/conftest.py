@@ -2,15 +2,18 @@
 """A whole horde with its HTTP side, called without a network."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from cast import Cast
 
 from openhorde.server.actions.horde import Horde
+from openhorde.server.actions.queue import Queue
 from openhorde.server.actions.users import add_user
+from openhorde.server.actions.workforce import Workforce
 from openhorde.server.api.app import Application, create_app
 from openhorde.server.boot import open_horde
 from openhorde.server.settings import ServerSettings
@@ -80,3 +83,18 @@ def join(horde: Horde) -> Join:
         return Person(added.user_id, added.alias, added.api_key)
 
     return make
+
+
+@pytest.fixture
+def look(horde: Horde, calling: Calling) -> Callable[[str], Awaitable[Any]]:
+    """Gets a path as another process of this horde would, that knows nothing from before."""
+
+    async def get(path: str) -> Any:
+        queue = Queue(horde.statements)
+        await queue.start()
+        workforce = Workforce(horde.statements, horde.reference)
+        other = replace(horde, queue=queue, workforce=workforce)
+        async with calling(create_app(other)) as client:
+            return await client.get(path)
+
+    return get

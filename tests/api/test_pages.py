@@ -56,11 +56,9 @@ async def test_pages_are_whole_and_self_contained(http: httpx.AsyncClient, path:
     assert "prefers-color-scheme: dark" in answer.text
 
 
-async def test_the_front_page_tells_how_the_horde_is(
-    horde: Horde, http: httpx.AsyncClient, cast: Cast
-) -> None:
+async def test_the_front_page_tells_how_the_horde_is(horde: Horde, cast: Cast, look: Any) -> None:
     await ask(horde, await cast.alice())
-    text = (await http.get("/")).text
+    text = (await look("/")).text
     assert '<dd id="queued_requests">1</dd>' in text
     assert "http://horde.test/api/v2/generate/async" in text
 

@@ -40,37 +40,25 @@ def test_the_worker_reads_the_variables_of_all_commands() -> None:
 
 
 @pytest.mark.parametrize(
-    ("event", "line"),
+    ("event", "entry"),
     [
-        (events.Started(["a", "b"]), "ready, offering a, b"),
-        (events.Popped(["1"], "a", "64x64"), "took 1 of a: 64x64"),
+        (events.Delivered("1", 6.5), ("delivered", {"job": "1", "kudos": 6.5})),
+        (events.Idle(), ("idle", {})),
+        (events.Idle({"models": 2, "nsfw": 0}), ("idle", {"waiting_but_unfit": {"models": 2}})),
+        (events.Stopped(1), ("stopped", {"status": 1})),
         (events.Progress("1", 1, 20), None),
-        (events.Delivered("1", 6.5), "delivered 1, earned 6.5 kudos"),
-        (events.Faulted("1", "no", reported=False), "could not do 1: no (not reported)"),
-        (events.Undelivered("1", "gone"), "could not deliver 1: gone"),
-        (events.Idle(), "idle: nothing is waiting"),
-        (
-            events.Idle({"models": 2, "nsfw": 0}),
-            "idle: waiting requests do not fit this worker (models 2)",
-        ),
-        (events.Maintenance("later"), "in maintenance: later"),
-        (events.Message("hello", "Dora"), "note from Dora: hello"),
-        (events.Trouble("no horde"), "trouble: no horde"),
-        (events.Draining(1), "draining: finishing 1 in hand"),
-        (events.Stopped(0), "stopped"),
-        (events.Stopped(1), "stopped with status 1"),
     ],
 )
-def test_events_are_lines(event: events.Event, line: str | None) -> None:
-    assert WorkerLog().line(event) == line
+def test_events_become_log_entries(event: events.Event, entry: object) -> None:
+    assert WorkerLog().entry(event) == entry
 
 
 def test_idling_on_is_not_news() -> None:
     log = WorkerLog()
-    assert log.line(events.Idle()) is not None
-    assert log.line(events.Idle()) is None
-    log.line(events.Delivered("1", 1.0))
-    assert log.line(events.Idle()) is not None
+    assert log.entry(events.Idle()) is not None
+    assert log.entry(events.Idle()) is None
+    log.entry(events.Delivered("1", 1.0))
+    assert log.entry(events.Idle()) is not None
 
 
 def test_a_child_is_the_command_it_was_told_to_be() -> None:
@@ -92,9 +80,11 @@ def test_children_end_when_their_parent_is_killed(playing: PlayingHorde) -> None
         "subprocess.run(horde_command('worker', '--backend', 'fake', '--url', sys.argv[1]))"
     )
     command = [sys.executable, "-c", script, playing.url]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as parent:
-        assert parent.stderr is not None
-        assert any("ready" in line for line in parent.stderr)
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as parent:
+        assert parent.stdout is not None
+        assert any("idle" in line for line in parent.stdout)
         parent.send_signal(signal.SIGKILL)
         # The pipe ends when the last process that holds it is gone, the worker that is.
-        assert "stopped" in parent.stderr.read()
+        assert "stopped" in parent.stdout.read()

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
+import asyncio
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from uuid import UUID, uuid4
 
-import asyncpg
 import msgspec
 import pytest
 
@@ -40,10 +40,11 @@ async def test_a_connection_goes_back_without_a_round_trip(fresh_database: str) 
 
 async def test_an_open_transaction_does_not_go_back(fresh_database: str) -> None:
     pool = await open_pool(fresh_database, connections_min=1, connections_max=1)
-    with pytest.raises(asyncpg.DivisionByZeroError):
-        async with pool.acquire() as connection, connection.transaction():
-            await connection.execute("create table half (done boolean)")
-            await connection.execute("select 1/0")
+    async with pool.acquire() as connection:
+        await connection.execute("begin")
+        await connection.execute("create table half ()")
+        # asyncpg tells the loop about a transaction that nobody finished.
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, _context: None)
     assert await pool.fetchval("select to_regclass('half')") is None
     await pool.close()
 
@@ -52,7 +53,7 @@ async def test_says_what_to_do_when_there_is_no_such_database(postgres_dsn: str)
     dsn = postgres_dsn.replace("/postgres?", "/nowhere?", 1).replace(
         "//postgres@", "//postgres:sesame@"
     )
-    with pytest.raises(DatabaseUnusable, match="nowhere.*Check") as refused:
+    with pytest.raises(DatabaseUnusable, match=r"nowhere.*Check") as refused:
         await open_pool(dsn, connections_min=1, connections_max=1)
     assert "sesame" not in str(refused.value)
 
@@ -67,5 +68,5 @@ async def test_an_old_server_is_refused() -> None:
         def get_server_version(self) -> SimpleNamespace:
             return SimpleNamespace(major=14, minor=9)
 
-    with pytest.raises(DatabaseUnusable, match="PostgreSQL 14.9 is too old: at least 15"):
+    with pytest.raises(DatabaseUnusable, match=r"PostgreSQL 14\.9 is too old: at least 15"):
         await prepare_connection(OldConnection())

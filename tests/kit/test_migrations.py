@@ -70,9 +70,7 @@ async def test_a_fresh_database_gets_the_schema_at_once(
     assert [f"{row['number']:04}_{row['name']}" for row in rows] == ALL
 
 
-async def test_migrations_lead_to_the_schema(
-    connection: asyncpg.Connection, sql: Path, postgres_dsn: str
-) -> None:
+async def test_migrations_lead_to_the_schema(connection: asyncpg.Connection, sql: Path) -> None:
     await upgrade(connection, sql)
     fresh = await describe_schema(connection)
     await connection.execute("drop schema public cascade; create schema public")
@@ -161,6 +159,15 @@ async def test_a_foreign_database_is_left_alone(connection: asyncpg.Connection, 
     with pytest.raises(MigrationRefused, match="not ours"):
         await upgrade(connection, sql)
     assert await connection.fetchval("select to_regclass('jobs')") is None
+
+
+async def test_a_file_may_hold_only_comments(
+    connection: asyncpg.Connection, tmp_path: Path
+) -> None:
+    (tmp_path / "schema.sql").write_text("-- SPDX-License-Identifier: AGPL-3.0-or-later")
+    assert await pending(connection, tmp_path) == ["schema"]
+    assert await upgrade(connection, tmp_path) == ["schema"]
+    assert await upgrade(connection, tmp_path) == []
 
 
 async def test_an_older_release_ignores_newer_migrations(

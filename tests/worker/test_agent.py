@@ -307,6 +307,12 @@ async def test_a_drain_finishes_what_is_in_hand(horde: Any, start_worker: Any) -
     assert len(horde.jobs) == 1
 
 
+async def test_a_worker_can_be_stopped_before_it_works(horde: Any, start_worker: Any) -> None:
+    worker = start_worker()
+    assert await worker.drained() == 0
+    assert not horde.pops
+
+
 async def test_an_abort_reports_what_is_in_hand(horde: Any, start_worker: Any) -> None:
     ids = [horde.offer(ddim_steps=500)[0] for _ in range(2)]
     worker = start_worker(fake_step_seconds=0.05)

@@ -21,6 +21,8 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 import diffusers
 import torch
 import transformers
+from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
+from transformers import CLIPImageProcessorPil
 
 from openhorde.worker.backends.base import Artifact, PictureJob
 from openhorde.worker.backends.diffusers.backend import DiffusersBackend
@@ -106,9 +108,28 @@ def tiny_scheduler() -> Any:
     )
 
 
+def tiny_safety_checker() -> Any:
+    """Finds everything objectionable."""
+    config = transformers.CLIPConfig(
+        text_config={"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2},
+        vision_config={
+            "hidden_size": 16,
+            "intermediate_size": 16,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "image_size": 32,
+            "patch_size": 16,
+        },
+        projection_dim=8,
+    )
+    checker = StableDiffusionSafetyChecker(config)
+    torch.nn.init.constant_(checker.concept_embeds_weights, -10.0)
+    return checker
+
+
 @pytest.fixture(scope="session")
 def models_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Holds `tiny`, `tiny-xl`, and `small-only`, which can draw 64x64 only."""
+    """Holds `tiny`, `tiny-xl`, `careful` with a safety checker, `small-only` for 64x64 only."""
     folder = tmp_path_factory.mktemp("models")
     torch.manual_seed(0)
     tokenizer = tiny_tokenizer()
@@ -123,6 +144,14 @@ def models_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         requires_safety_checker=False,
     )
     pipeline.save_pretrained(folder / "tiny")
+    careful = diffusers.StableDiffusionPipeline(
+        **pipeline.components
+        | {
+            "safety_checker": tiny_safety_checker(),
+            "feature_extractor": CLIPImageProcessorPil(size=32, crop_size=32),
+        }
+    )
+    careful.save_pretrained(folder / "careful")
     xl = diffusers.StableDiffusionXLPipeline(
         vae=tiny_vae(),
         text_encoder=tiny_text_encoder(tokenizer, "CLIPTextModel", 16),

@@ -25,14 +25,16 @@ def test_guidance_and_both_prompts_make_a_difference(studio: Any) -> None:
     assert studio.content(cfg_scale=1.0, negative_prompt="yellow") == unguided
 
 
-def test_the_strength_says_how_much_of_a_source_is_left(studio: Any, encoded: Any) -> None:
-    source = encoded(source)
+def test_the_strength_says_how_much_of_a_source_is_left(
+    studio: Any, source: Image.Image, encoded: Any
+) -> None:
+    start = encoded(source)
     drawn = [
-        studio.content(source=source, steps=10, denoising_strength=strength)
+        studio.content(source=start, steps=10, denoising_strength=strength)
         for strength in (0.01, 0.5, 1.0)
     ]
     assert len(set(drawn)) == 3
-    assert len(studio.draw(source=source, seeds=[1, 2])) == 2
+    assert len(studio.draw(source=start, seeds=[1, 2])) == 2
 
 
 def test_only_what_the_mask_shows_is_drawn_anew(
@@ -47,13 +49,13 @@ def test_only_what_the_mask_shows_is_drawn_anew(
 
 
 def test_without_a_mask_the_transparent_parts_are_drawn(
-    studio: Any, encoded: Any, difference: Any
+    studio: Any, source: Image.Image, encoded: Any, difference: Any
 ) -> None:
     alpha = Image.new("L", (64, 64), 255)
     alpha.paste(0, (0, 0, 32, 64))
-    source = source.copy()
-    source.putalpha(alpha)
-    drawn = studio.picture(source=encoded(source), repaint=True)
+    holed = source.copy()
+    holed.putalpha(alpha)
+    drawn = studio.picture(source=encoded(holed), repaint=True)
     right = (40, 0, 64, 64)
     assert difference(drawn.crop(right), source.crop(right)) < 10
     with pytest.raises(JobFault, match="mask") as caught:
@@ -150,6 +152,17 @@ def test_an_xl_model_draws_too(
     assert len(studio.draw(seeds=[1, 2], **large, **over)) == 2
 
 
+def test_only_what_must_be_censored_is_checked(studio: Any) -> None:
+    (plain,) = studio.draw(model="careful")
+    assert not plain.censored
+    (hidden,) = studio.draw(model="careful", censor=True)
+    assert hidden.censored
+    assert hidden.notes == [Note(type="censorship", value="nsfw")]
+    assert Image.open(BytesIO(hidden.content)).getextrema() == ((0, 0),) * 3
+    (unchecked,) = studio.draw(censor=True)
+    assert not unchecked.censored
+
+
 def test_a_job_can_be_cancelled_between_steps(studio: Any) -> None:
     steps: list[int] = []
     with pytest.raises(Cancelled):
@@ -169,7 +182,7 @@ async def test_a_worker_draws_with_it(horde: Any, start_worker: Any, models_fold
         backend="diffusers", models_folder=models_folder, device="cpu", cpu_threads=1
     )
     await worker.heard(events.Delivered, 2)
-    assert horde.pops[0]["models"] == ["small only", "tiny", "tiny-xl"]
+    assert horde.pops[0]["models"] == ["careful", "small only", "tiny", "tiny-xl"]
     assert horde.pops[0]["allow_painting"] is True
     assert horde.pops[0]["allow_lora"] is False
     assert len(horde.uploads) == 2

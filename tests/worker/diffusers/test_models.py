@@ -14,10 +14,10 @@ from openhorde.worker.backends.diffusers.catalogue import find_models
 
 def test_models_are_found_by_name(models_folder: Path, tmp_path: Path) -> None:
     names = [card.name for card in find_models(models_folder, [])]
-    assert names == ["small only", "tiny", "tiny-xl"]
+    assert names == ["careful", "small only", "tiny", "tiny-xl"]
     (card,) = find_models(models_folder / "small-only", ["small only"])
     assert (card.native_side_pixels, card.baseline) == (64, "stable diffusion 1")
-    with pytest.raises(RuntimeError, match="there is: small only, tiny, tiny-xl"):
+    with pytest.raises(RuntimeError, match="there is: careful, small only, tiny, tiny-xl"):
         find_models(models_folder, ["absent"])
     with pytest.raises(RuntimeError, match="holds no"):
         find_models(tmp_path, [])
@@ -26,9 +26,7 @@ def test_models_are_found_by_name(models_folder: Path, tmp_path: Path) -> None:
         find_models(tmp_path, [])
 
 
-def test_a_pickled_model_is_refused(
-    open_studio: Any, open_studio: Any, models_folder: Path, tmp_path: Path
-) -> None:
+def test_a_pickled_model_is_refused(open_studio: Any, models_folder: Path, tmp_path: Path) -> None:
     model = tmp_path / "pickled"
     shutil.copytree(models_folder / "tiny", model)
     weights = model / "unet" / "diffusion_pytorch_model.safetensors"
@@ -37,8 +35,10 @@ def test_a_pickled_model_is_refused(
     for name in ("a.ckpt", "b.pt", "c.bin"):
         (tmp_path / name).write_bytes(b"pickle")
     assert [card.name for card in find_models(tmp_path, [])] == ["pickled"]
-    with pytest.raises(OSError, match="safetensors"):
-        open_studio(tmp_path).draw(model="pickled")
+    with pytest.raises(RuntimeError, match="safetensors"):
+        open_studio(tmp_path)
+    shutil.copytree(models_folder / "tiny", tmp_path / "well")
+    assert open_studio(tmp_path).capabilities.models == ["well"]
 
 
 UNET_NAMES = [

@@ -151,7 +151,7 @@ async def _set_up(
                 " Give an empty database: create one with `createdb` and put its name in the DSN."
             )
         await connection.execute(_QUERIES["create_migrations_table"].sql)
-        await connection.execute(schema)
+        await _run(connection, schema)
         for migration in migrations:
             await connection.execute(
                 _QUERIES["record_migration"].sql, migration.number, migration.name
@@ -160,8 +160,13 @@ async def _set_up(
 
 async def _apply(connection: asyncpg.Connection, migration: Migration) -> None:
     async with connection.transaction():
-        await connection.execute(migration.sql)
+        await _run(connection, migration.sql)
         await connection.execute(_QUERIES["record_migration"].sql, migration.number, migration.name)
+
+
+async def _run(connection: asyncpg.Connection, script: str) -> None:
+    # asyncpg stumbles over a script that holds only comments: this gives it an answer to read.
+    await connection.execute(f"{script}\n;select")
 
 
 async def _applied(connection: asyncpg.Connection) -> Mapping[int, str]:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Status: what the horde as a whole is doing."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from openhorde.server.store.statements import Statements
@@ -8,16 +9,18 @@ from openhorde.server.store.statements import Statements
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """What workers have in hand of one lane."""
+    """What workers have in hand of one lane, and the models it names."""
 
+    lane: int
+    kind: str
+    models: Sequence[str]
     jobs: int
     things: int
 
 
-async def running_by_lane(statements: Statements) -> dict[int, Running]:
+async def running_by_lane(statements: Statements) -> list[Running]:
     """What is being worked on, by lane."""
-    rows = await statements.rows("running_by_lane")
-    return {row["lane"]: Running(row["jobs"], row["things"]) for row in rows}
+    return [Running(**row) for row in await statements.rows("running_by_lane")]
 
 
 async def speeds_by_model(statements: Statements, kind: str) -> dict[str, float]:

@@ -4,6 +4,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from uuid import UUID
 
 from openhorde.server.store.statements import Statements
 
@@ -36,3 +37,47 @@ async def count_deliveries(
 async def prune_deliveries(statements: Statements, before: datetime) -> None:
     """Forget deliveries from before then."""
     await statements.run("prune_deliveries", before)
+
+
+@dataclass(frozen=True, slots=True)
+class Uptime:
+    """A worker whose time is to be rewarded."""
+
+    id: UUID
+    kind: str
+    user_id: int
+    uptime_seconds: int
+    models: int
+    allow_lora: bool
+    owner_trusted: bool
+
+
+async def take_uptime(statements: Statements, period_seconds: int) -> list[Uptime]:
+    """Workers that are due a reward; taking them marks them as rewarded."""
+    return [Uptime(**row) for row in await statements.rows("take_uptime", period_seconds)]
+
+
+async def add_uptime_reward(statements: Statements, worker_id: UUID, amount_milli: int) -> None:
+    """Add a reward to a worker's own total."""
+    await statements.run("add_uptime_reward", worker_id, amount_milli)
+
+
+@dataclass(frozen=True, slots=True)
+class Escrow:
+    """What an owner has in escrow, and what decides whether it is paid out."""
+
+    user_id: int
+    escrow_milli: int
+    suspicion: int
+    trusted: bool
+    age_seconds: int
+
+
+async def escrows(statements: Statements, above_milli: int) -> list[Escrow]:
+    """Owners whose escrow may be due: trusted ones, and others with more than so much."""
+    return [Escrow(**row) for row in await statements.rows("escrows", above_milli)]
+
+
+async def trust_user(statements: Statements, user_id: int) -> None:
+    """Make an account trusted."""
+    await statements.run("trust_user", user_id)

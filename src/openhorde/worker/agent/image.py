@@ -75,7 +75,7 @@ def read_pop(answer: dict[str, Any]) -> Assignment | None:
         ids=[str(job_id) for job_id in ids],
         uploads=[uploads[index] if index < len(uploads) else None for index in range(len(ids))],
         model=str(answer.get("model") or ""),
-        ttl_seconds=ttl_seconds if isinstance(ttl_seconds, int) else TTL_SECONDS_UNSAID,
+        ttl_seconds=ttl_seconds if isinstance(ttl_seconds, int | float) else TTL_SECONDS_UNSAID,
         wire=wire,
         wrong=wrong,
     )

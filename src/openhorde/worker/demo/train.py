@@ -39,10 +39,11 @@ class TrainingPlan:
     seed: int = 0
     text_steps: int = 2000
     autoencoder_steps: int = 2600
-    decoder_steps: int = 1500
-    denoiser_steps: int = 4000
-    batch_size: int = 64
+    decoder_steps: int = 1000
+    denoiser_steps: int = 4500
+    text_batch_size: int = 64
     autoencoder_batch_size: int = 16
+    denoiser_batch_size: int = 32
     pool_size: int = 16000
     measured_prompts: int = 63
 
@@ -79,7 +80,7 @@ def train(plan: TrainingPlan, output: Path, checkpoints: Path, device: torch.dev
     tokenizer = write_tokenizer(checkpoints / "tokenizer", known_words())
     console.print(f"tokenizer: {len(tokenizer)} tokens")
     text_encoder = train_text_encoder(
-        StageSettings("text", plan.text_steps, plan.batch_size, 1.5e-3, 0.995),
+        StageSettings("text", plan.text_steps, plan.text_batch_size, 1.5e-3, 0.995),
         plan.seed,
         device,
         checkpoints,
@@ -99,7 +100,7 @@ def train(plan: TrainingPlan, output: Path, checkpoints: Path, device: torch.dev
         autoencoder,
     )
     denoiser = train_denoiser(
-        StageSettings("denoiser", plan.denoiser_steps, plan.batch_size, 1e-3),
+        StageSettings("denoiser", plan.denoiser_steps, plan.denoiser_batch_size, 1e-3),
         plan.seed,
         device,
         checkpoints,

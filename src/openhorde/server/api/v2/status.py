@@ -2,6 +2,7 @@
 """Status: is this node alive, what is served, how long is the queue?"""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Literal
 
 import asyncpg
@@ -118,19 +119,17 @@ async def get_news(call: Call) -> list[NewsItem]:
     return []
 
 
-async def _demand(call: Call) -> list[tuple[tuple[str, ...], Demand]]:
-    """What waits or is in hand in each lane of image work, with the models it names."""
+async def _demand(call: Call) -> list[tuple[Sequence[str], Demand]]:
+    """What waits or is in hand of image work, lane by lane, with the models it names."""
     horde = call.horde
-    snapshot = await horde.queue.snapshot()
-    running = await status.running_by_lane(horde.statements)
-    found = []
-    for lane in {*snapshot.lanes, *running}:
+    found: list[tuple[Sequence[str], Demand]] = []
+    for lane, load in (await horde.queue.snapshot()).lanes.items():
         needs = horde.queue.needs(lane)
-        if needs is None or needs.kind != "image":
-            continue
-        loads = [load for load in (snapshot.lanes.get(lane), running.get(lane)) if load]
-        jobs = sum(load.jobs for load in loads)
-        found.append((needs.models, Demand(jobs, sum(load.things for load in loads))))
+        if needs is not None and needs.kind == "image":
+            found.append((needs.models, Demand(load.jobs, load.things)))
+    for running in await status.running_by_lane(horde.statements):
+        if running.kind == "image":
+            found.append((running.models, Demand(running.jobs, running.things)))
     return found
 
 

@@ -1,9 +1,13 @@
 -- SPDX-License-Identifier: AGPL-3.0-or-later
 
 -- name: running_by_lane
--- What workers have in hand, by lane.
-select lane, count(*)::integer as jobs, sum(things)::bigint as things
-from jobs where state = 'running' group by lane;
+-- What workers have in hand, by lane, with the models that the lane names.
+select j.lane, l.kind, l.models, j.jobs, j.things
+from (
+    select lane, count(*)::integer as jobs, sum(things)::bigint as things
+    from jobs where state = 'running' group by lane
+) j
+join lanes l on l.id = j.lane;
 
 -- name: speeds_by_model
 -- How fast the last hour's jobs of a kind went, by model.

@@ -82,3 +82,39 @@ select (select count(*) from batch)::integer as counted,
 -- name: prune_deliveries
 -- Forget deliveries that are in all counters and of no use for recent figures.
 delete from deliveries where counted and delivered_at < $1;
+
+-- name: take_uptime
+-- Workers that have been up long enough since their last reward; their time counts as rewarded.
+update workers w set uptime_rewarded_seconds = w.uptime_seconds
+from users u
+where u.id = w.user_id and w.uptime_seconds - w.uptime_rewarded_seconds > $1::integer
+returning w.id, w.kind, w.user_id, w.uptime_seconds, cardinality(w.models) as models,
+    coalesce((w.offer ->> 'allow_lora')::boolean, false) as allow_lora,
+    'trusted' = any (u.roles) as owner_trusted;
+
+-- name: add_uptime_reward
+-- Add a reward to what a worker has earned by being there.
+update workers set uptime_milli = uptime_milli + $2 where id = $1;
+
+-- name: escrows
+-- Owners with something in escrow, and what decides whether they get it.
+select u.id as user_id, a.balance_milli as escrow_milli, u.suspicion,
+    'trusted' = any (u.roles) as trusted,
+    extract(epoch from now() - u.created_at)::bigint as age_seconds
+from accounts a
+join users u on a.number = 2 * u.id::bigint + 1
+where a.balance_milli > 0 and ('trusted' = any (u.roles) or a.balance_milli > $1)
+    and not exists (
+        select from transfers_unfolded f join transfers t using (source_id, purpose)
+        where t.debit = a.number
+    )
+for update of u;
+
+-- name: trust_user
+-- Give an account the role, and let its workers work.
+with trusted as (
+    update users set roles = array_append(roles, 'trusted')
+    where id = $1 and not 'trusted' = any (roles)
+    returning id
+)
+update workers set paused = false from trusted where workers.user_id = trusted.id;

@@ -78,7 +78,8 @@ def _apply_loras(pipeline: Any, job: PictureJob, loras_folder: Path | None, said
             _note(said, "lora", "baseline_mismatch", lora.name)
             continue
         names.append(name)
-        strengths.append({"unet": lora.model, "text_encoder": lora.clip})
+        encoders = ["text_encoder", "text_encoder_2"][: 1 + hasattr(pipeline, "text_encoder_2")]
+        strengths.append({"unet": lora.model} | dict.fromkeys(encoders, lora.clip))
     if names:
         pipeline.set_adapters(names, adapter_weights=strengths)
 

@@ -31,21 +31,26 @@ class DiffusersBackend:
         self._settings = settings
 
     def open(self) -> Capabilities:
-        """See Backend.open. A model is loaded when the first job asks for it."""
+        """See Backend.open. Models beyond `models_in_memory` are loaded when a job asks for them."""
         settings = self._settings
         cards = find_models(settings.models_folder, settings.models_to_load)
         # After the models were found, for this takes seconds.
+        import diffusers
         import torch
+        import transformers
 
         from openhorde.worker.backends.diffusers.adapters import loras_possible
         from openhorde.worker.backends.diffusers.loading import Models, choose_device
         from openhorde.worker.backends.diffusers.samplers import SAMPLERS
 
+        diffusers.utils.logging.disable_progress_bar()
+        transformers.utils.logging.disable_progress_bar()
         if settings.cpu_threads:
             torch.set_num_threads(settings.cpu_threads)
         device = choose_device(settings.device)
         torch.zeros(1, device=device)  # fails here, and plainly, when the device is not there
         self._models = Models(cards, device, settings.models_in_memory)
+        names = self._models.preload()
         features = list(FEATURES)
         if settings.loras_folder is not None and loras_possible():
             features.append("lora")
@@ -53,10 +58,8 @@ class DiffusersBackend:
             features.append("textual_inversion")
         if settings.censor_nsfw and not settings.nsfw:
             log.info("pictures are checked only where a model brings its safety checker")
-        log.info("open", device=str(device), models=[card.name for card in cards])
-        return Capabilities(
-            models=[card.name for card in cards], samplers=list(SAMPLERS), features=features
-        )
+        log.info("open", device=str(device), models=names)
+        return Capabilities(models=names, samplers=list(SAMPLERS), features=features)
 
     def run(
         self, job: Job, report: ReportProgress, cancelled: Callable[[], bool]

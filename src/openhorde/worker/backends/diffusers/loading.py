@@ -65,6 +65,25 @@ class Models:
         self._count_max = count_max
         self._loaded: OrderedDict[str, Model] = OrderedDict()
 
+    def preload(self) -> list[str]:
+        """Load as many as are kept, so that the first job need not wait and a bad one shows.
+
+        Returns the names of all models but those that could not be loaded. Raises RuntimeError
+        when that leaves none.
+        """
+        reason = ""
+        for name in list(self._cards)[: self._count_max]:
+            try:
+                self.get(name)
+            except Exception as error:
+                # A model is many files of others' making; no wrong one may cost the rest.
+                reason = f"the model {name} cannot be loaded: {error}"
+                log.exception("a model cannot be loaded and is not offered", model=name)
+                del self._cards[name]
+        if not self._cards:
+            raise RuntimeError(reason)
+        return list(self._cards)
+
     def get(self, name: str) -> Model:
         """The model, loaded if it is not yet. Raises KeyError when there is none of that name."""
         card = self._cards[name]

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""One live server for all contract tests, and people on it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import httpx
+import pytest
+from processes import RunningServer, data_folder
+
+KUDOS = 100_000
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody with an account."""
+
+    key: str
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers of their calls."""
+        return {"apikey": self.key}
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[RunningServer]:
+    """A live server."""
+    with data_folder() as data, RunningServer(data) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def alice(server: RunningServer) -> Person:
+    """Pays."""
+    return Person(server.add_user("Alice", kudos=KUDOS))
+
+
+@pytest.fixture(scope="session")
+def bob(server: RunningServer) -> Person:
+    """Works."""
+    return Person(server.add_user("Bob"))
+
+
+@pytest.fixture
+def http(server: RunningServer) -> Iterator[httpx.Client]:
+    """A client of the server, over a real connection."""
+    with httpx.Client(base_url=server.url, timeout=30) as client:
+        yield client

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The standing duties about people: escrow, trust and uptime."""
+
+from dataclasses import replace
+
+import msgspec
+from cast import Cast, ask, delivery, take
+
+from openhorde.server.actions import work
+from openhorde.server.actions.horde import Horde
+from openhorde.server.store import kudos
+from openhorde.server.tasks import fold_ledger, promote_owners, reward_uptime
+
+
+async def balances(horde: Horde, user_id: int) -> tuple[int, int]:
+    """(balance, escrow) of a user after everything is folded, in millikudos."""
+    await fold_ledger.run(horde)
+    assert await kudos.drifting_accounts(horde.statements) == []
+    totals = await kudos.ledger_totals(horde.statements)
+    assert totals == (0, 0)
+    rows = await horde.pool.fetch("select number, balance_milli from accounts")
+    found = {row["number"]: row["balance_milli"] for row in rows}
+    return found.get(2 * user_id, 0), found.get(2 * user_id + 1, 0)
+
+
+def with_threshold(horde: Horde, trust_kudos: int) -> Horde:
+    """The same horde, whose owners become trusted above so many kudos in escrow."""
+    return replace(horde, settings=replace(horde.settings, trust_kudos=trust_kudos))
+
+
+async def test_half_of_an_untrusted_owners_reward_waits_until_trust(
+    horde: Horde, cast: Cast
+) -> None:
+    alice, charlie = await cast.alice(), await cast.make("Charlie")
+    await ask(horde, alice)
+    (job_id,) = await take(horde, charlie)
+    reward_milli = await work.deliver(horde, charlie, delivery(job_id))
+    balance_milli, escrow_milli = await balances(horde, charlie.id)
+    assert escrow_milli == round(reward_milli / 2)
+    assert balance_milli == 14_000  # The floor of the pseudonymous.
+    await promote_owners.run(horde)
+    assert (await balances(horde, charlie.id))[1] == escrow_milli
+    trusting = with_threshold(horde, 1)
+    await promote_owners.run(trusting)
+    assert (await balances(horde, charlie.id))[1] == escrow_milli  # Too young an account.
+    await horde.pool.execute("update users set created_at = created_at - interval '8 days'")
+    await promote_owners.run(trusting)
+    await promote_owners.run(trusting)
+    assert await balances(horde, charlie.id) == (balance_milli + escrow_milli, 0)
+    roles = await horde.pool.fetchval("select roles from users where id = $1", charlie.id)
+    assert roles == ["trusted"]
+
+
+async def test_uptime_is_rewarded_once_a_period(horde: Horde, cast: Cast) -> None:
+    bob = await cast.bob()
+    assert await take(horde, bob) == []
+    await horde.pool.execute("update workers set uptime_seconds = 601")
+    await reward_uptime.run(horde)
+    await reward_uptime.run(horde)
+    assert await balances(horde, bob.id) == (52_000, 0)
+    assert await horde.pool.fetchval("select uptime_milli from workers") == 52_000
+
+
+async def test_a_charge_below_the_floor_is_forgiven_and_recorded(horde: Horde, cast: Cast) -> None:
+    charlie = msgspec.structs.replace(await cast.make("Charlie"), concurrency=100)
+    await ask(horde, charlie)
+    assert await balances(horde, charlie.id) == (14_000, 0)
+    purposes = await horde.pool.fetch(
+        "select purpose from transfers where credit = $1", 2 * charlie.id
+    )
+    assert {row["purpose"] for row in purposes} == {"floor"}
