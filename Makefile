@@ -10,7 +10,7 @@ PYTEST_OPTIONS ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 # Stamps: installed again only when the list of dependencies changes.
 RUN_STAMP := $(VENV)/installed-to-run
 TEST_STAMP := $(VENV)/installed-to-test
@@ -52,7 +52,7 @@ export PROMPT OUT DATA PORT
 $(BIN)/pip:
 	@test -n "$(PYTHON)" || { echo "make: no python3.11 or python3 found. Install Python 3.11 or newer."; exit 1; }
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-	  echo "make: openhorde needs Python 3.11 or newer, and $(PYTHON) is $$("$(PYTHON)" --version)."; \
+	  echo "make: openhorde needs Python 3.11 or newer, and $(PYTHON) is $$("$(PYTHON)" --version | head -n 1)."; \
 	  echo "      Name another one: make PYTHON=/path/to/python3.11"; exit 1; }
 	@echo "making $(VENV) with $$("$(PYTHON)" --version)"
 	@"$(PYTHON)" -m venv $(VENV) || { \

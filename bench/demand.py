@@ -21,14 +21,16 @@ MODELS: Final = (
 )
 RARE_MODEL: Final = MODELS[-1]
 SHAPES_PER_MODEL: Final = 6
-BRIDGE_AGENT: Final = "AI Horde Worker reGen:13.0.0:https://github.com/Haidra-Org/horde-worker-reGen"
+BRIDGE_AGENT: Final = (
+    "AI Horde Worker reGen:13.0.0:https://github.com/Haidra-Org/horde-worker-reGen"
+)
 CLIENT_AGENT: Final = "openhorde-bench:1:unknown"
 
 _SIZES = ((512, 512), (512, 768), (768, 512), (640, 640), (832, 1216), (1024, 1024))
-_SAMPLERS = ("k_euler_a", "k_euler", "k_dpmpp_2m", "k_dpmpp_sde", "DDIM")
-_SUBJECTS = "lighthouse fox harbour orchard astronaut library glacier tram cathedral owl".split()
-_MANNERS = "misty golden intricate quiet stormy luminous faded vivid ancient tiny".split()
-_WAYS = "oil painting, watercolour, long exposure, isometric, linocut, film photograph".split(", ")
+_SAMPLERS = ("k_euler_a", "k_euler", "k_dpmpp_2m", "k_lms", "DDIM")
+_SUBJECTS = ("lighthouse", "fox", "harbour", "orchard", "astronaut", "library", "glacier", "tram")
+_MANNERS = ("misty", "golden", "intricate", "quiet", "stormy", "luminous", "faded", "ancient")
+_WAYS = ("oil painting", "watercolour", "long exposure", "isometric", "linocut", "film photograph")
 
 
 @dataclass(frozen=True, slots=True)

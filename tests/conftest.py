@@ -4,6 +4,7 @@
 import shutil
 import tempfile
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -35,9 +36,8 @@ async def postgres_dsn() -> AsyncIterator[str]:
     shutil.rmtree(folder)
 
 
-@pytest_asyncio.fixture
-async def fresh_database(postgres_dsn: str) -> AsyncIterator[str]:
-    """The DSN of a new, empty database."""
+@asynccontextmanager
+async def _new_database(postgres_dsn: str) -> AsyncIterator[str]:
     name = f"test_{uuid4().hex}"
     connection = await asyncpg.connect(postgres_dsn)
     try:
@@ -46,6 +46,20 @@ async def fresh_database(postgres_dsn: str) -> AsyncIterator[str]:
         await connection.execute(f"drop database {name} with (force)")
     finally:
         await connection.close()
+
+
+@pytest_asyncio.fixture
+async def fresh_database(postgres_dsn: str) -> AsyncIterator[str]:
+    """The DSN of a new, empty database."""
+    async with _new_database(postgres_dsn) as dsn:
+        yield dsn
+
+
+@pytest_asyncio.fixture
+async def another_database(postgres_dsn: str) -> AsyncIterator[str]:
+    """The DSN of one more new, empty database."""
+    async with _new_database(postgres_dsn) as dsn:
+        yield dsn
 
 
 @pytest.fixture

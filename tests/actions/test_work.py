@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import msgspec
 import pytest
-from cast import AGENT, Cast, ask, delivery, image_pop, take, why_skipped
+from cast import AGENT, Cast, ask, delivery, image_pop, skips, take
 
 from openhorde.server.actions import requests, work
 from openhorde.server.actions.horde import Horde
@@ -163,9 +163,11 @@ async def test_what_a_worker_lacks_is_counted(horde: Horde, cast: Cast) -> None:
     await ask(horde, alice, params={"width": 512, "height": 512, "steps": 1})
     await ask(horde, alice, models=["another model"])
     await ask(horde, alice, prompt="a forbidden thing", nsfw=False)
-    skipped = await why_skipped(horde, bob, max_pixels=64 * 64, nsfw=False, blacklist=["Forbidden"])
     # A request of just the worker's limit is counted too.
-    assert skipped == {"max_pixels": 3, "models": 1, "nsfw": 2}
+    expected = {"max_pixels": 3, "models": 1, "nsfw": 2, "blacklist": 1}
+    assert await skips(
+        horde, bob, expected, max_pixels=64 * 64, nsfw=False, blacklist=["Forbidden"]
+    )
 
 
 async def test_a_refused_word_passes_the_job_by(horde: Horde, cast: Cast) -> None:
@@ -175,7 +177,7 @@ async def test_a_refused_word_passes_the_job_by(horde: Horde, cast: Cast) -> Non
     pop = image_pop(blacklist=["forbidden"])
     (job,) = (await work.pop(horde, bob, pop, "127.0.0.1")).jobs
     assert job.request_id == allowed
-    assert not (await work.pop(horde, bob, pop, "127.0.0.1")).jobs
+    assert await skips(horde, bob, {"blacklist": 1}, blacklist=["forbidden"])
 
 
 async def test_named_workers(horde: Horde, cast: Cast) -> None:
@@ -194,7 +196,7 @@ async def test_named_workers(horde: Horde, cast: Cast) -> None:
 async def test_an_agent_that_can_do_little_gets_little(horde: Horde, cast: Cast) -> None:
     alice, bob = await cast.alice(), await cast.bob()
     await ask(horde, alice)
-    assert await why_skipped(horde, bob, bridge_agent="unknown:0:x") == {"bridge_version": 1}
+    assert await skips(horde, bob, {"bridge_version": 1}, bridge_agent="unknown:0:x")
     assert len(await take(horde, bob, bridge_agent=AGENT)) == 1
 
 

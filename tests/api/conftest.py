@@ -3,20 +3,16 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from cast import Cast
 
 from openhorde.server.actions.horde import Horde
 from openhorde.server.actions.queue import Queue
 from openhorde.server.actions.users import add_user
 from openhorde.server.actions.workforce import Workforce
 from openhorde.server.api.app import Application, create_app
-from openhorde.server.boot import open_horde
-from openhorde.server.settings import ServerSettings
 
 ROOT = "http://horde.test"
 
@@ -49,22 +45,6 @@ def calling() -> Calling:
         return httpx.AsyncClient(transport=transport, base_url=ROOT)
 
     return make
-
-
-@pytest.fixture
-async def horde(fresh_database: str, tmp_path: Path) -> AsyncIterator[Horde]:
-    """A horde on an empty database, without rate limits."""
-    settings = ServerSettings(
-        database_url=fresh_database, data=tmp_path, known_models=None, rate_limits=False
-    )
-    async with open_horde(settings, ROOT) as opened:
-        yield opened
-
-
-@pytest.fixture
-def cast(horde: Horde) -> Cast:
-    """The standing cast of this horde."""
-    return Cast(horde)
 
 
 @pytest.fixture

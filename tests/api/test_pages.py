@@ -34,7 +34,8 @@ class _Checker(HTMLParser):
         if tag not in _VOID:
             self.open.append(tag)
         if tag in ("script", "img", "link"):
-            self.loaded += [str(given[name]) for name in ("src", "href") if name in given]
+            found = [str(given[name]) for name in ("src", "href") if name in given]
+            self.loaded += [each for each in found if not each.startswith("data:")]
 
     def handle_endtag(self, tag: str) -> None:
         if not self.open or self.open.pop() != tag:

@@ -25,7 +25,7 @@ def _raised() -> Iterator[tuple[str, str, dict[str, object]]]:
             if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
                 continue
             if node.func.id == "Refusal" and node.args and isinstance(node.args[0], ast.Constant):
-                facts = {
+                facts: dict[str, object] = {
                     each.arg: each.value.value if isinstance(each.value, ast.Constant) else None
                     for each in node.keywords
                     if each.arg

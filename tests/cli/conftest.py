@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """A playing horde, and the command line in this process."""
 
-from collections.abc import Callable, Iterator
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -32,3 +34,13 @@ def run(playing: PlayingHorde, monkeypatch: pytest.MonkeyPatch) -> Run:
         return runner.invoke(app, arguments)
 
     return invoke
+
+
+@contextmanager
+def program(command: Sequence[str], **options: Any) -> Iterator[subprocess.Popen[str]]:
+    """A program that a failing test doesn't leave running."""
+    with subprocess.Popen(command, text=True, **options) as process:
+        try:
+            yield process
+        finally:
+            process.kill()

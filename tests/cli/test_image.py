@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from cli.conftest import Run
+from cli.conftest import Run, program
 from client.playing_horde import (
     DONE,
     DRAWING,
@@ -171,9 +171,7 @@ def test_as_a_real_program(playing: PlayingHorde, tmp_path: Path) -> None:
 def test_an_interrupt_cancels_the_request(playing: PlayingHorde, tmp_path: Path) -> None:
     playing.checks = [DRAWING]
     command = [sys.executable, "-m", "openhorde.cli.main", "image", "a fox", "--url", playing.url]
-    with subprocess.Popen(
-        command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, cwd=tmp_path, text=True
-    ) as process:
+    with program(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, cwd=tmp_path) as process:
         assert process.stderr is not None
         assert process.stderr.readline().startswith("drawing")
         process.send_signal(signal.SIGINT)

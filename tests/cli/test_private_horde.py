@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from cli import playing_parts as playing
+from cli.conftest import program
 from client.playing_horde import GOOD_KEY
 
 from openhorde.cli.children import Child
@@ -187,7 +188,7 @@ def up(data: Path) -> Iterator[subprocess.Popen[str]]:
     """`horde up` as a program, once it has said everything."""
     script = str(Path(playing.__file__))
     command = [sys.executable, script, str(data), str(free_port())]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with program(command, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         said = []
         for line in process.stdout:

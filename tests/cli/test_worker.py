@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from cli.conftest import Run
+from cli.conftest import Run, program
 from client.playing_horde import PlayingHorde
 
 from openhorde import __version__
@@ -80,9 +80,7 @@ def test_children_end_when_their_parent_is_killed(playing: PlayingHorde) -> None
         "subprocess.run(horde_command('worker', '--backend', 'fake', '--url', sys.argv[1]))"
     )
     command = [sys.executable, "-c", script, playing.url]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as parent:
+    with program(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as parent:
         assert parent.stdout is not None
         assert any("idle" in line for line in parent.stdout)
         parent.send_signal(signal.SIGKILL)

@@ -5,9 +5,12 @@ import ast
 import re
 import sys
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
+
+from openhorde.server.settings import ServerSettings
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "openhorde"
@@ -93,3 +96,14 @@ def test_every_named_statement_is_used() -> None:
     for path in sorted(SOURCE.rglob("*.sql")):
         for name in re.findall(r"^-- name: (\w+)", path.read_text(), re.M):
             assert f'"{name}"' in code, f"{path.name}: {name}"
+
+
+def test_every_setting_is_in_the_operators_manual() -> None:
+    manual = (ROOT / "docs" / "operating.md").read_text()
+    for setting in fields(ServerSettings):
+        help_line = setting.metadata["help"]
+        assert re.search(
+            rf"^\| `OPENHORDE_{setting.name.upper()}` \| .* \| {re.escape(help_line)} \|$",
+            manual,
+            re.M,
+        ), setting.name

@@ -64,8 +64,8 @@ class FakeHorde(Noticeboard):
         ids = [str(uuid.uuid4()) for _ in range(pictures)]
         # Signed addresses hold escapes that must survive.
         uploads = [f"{self.url}/storage/a%2Fb/{one}.webp?sign=x%2Fy+z=&e=1" for one in ids]
-        beside = ("model", "source_image", "source_mask", "source_processing", "ttl")
-        beside += ("r2_upload", "r2_uploads")
+        sources = ("source_image", "source_mask", "source_processing")
+        beside = ("model", "ttl", "r2_upload", "r2_uploads", *sources)
         payload = {
             "prompt": "a red circle ### blue",
             "width": 64,

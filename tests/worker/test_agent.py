@@ -167,7 +167,7 @@ async def test_a_submit_that_is_useless_is_not_repeated(
 async def test_delivery_is_given_up_when_the_time_to_live_is_over(
     horde: Any, start_worker: Any
 ) -> None:
-    (job_id,) = horde.offer(ttl=1)
+    (job_id,) = horde.offer(ttl=3)
     horde.submit_answers.extend(error(503, "back soon") for _ in range(1000))
     worker = start_worker()
     (lost,) = await worker.heard(events.Undelivered)
@@ -261,7 +261,13 @@ async def test_troubles_are_shown_and_outlived(horde: Any, start_worker: Any) ->
     )
     maintenance = "This worker has been put into maintenance mode by its owner"
     message = {"id": "m1", "message": "Hello", "origin": "Dora", "expiry": "soon"}
-    idle = {"id": None, "ids": [], "payload": {}, "skipped": {}, "messages": [message]}
+    idle: dict[str, Any] = {
+        "id": None,
+        "ids": [],
+        "payload": {},
+        "skipped": {},
+        "messages": [message],
+    }
     horde.pop_answers.extend(
         [
             invalid,

@@ -34,7 +34,12 @@ async def engine() -> AsyncIterator[Engine]:
 
 
 def job(seed: int = WELL_SEED, **changes: Any) -> PictureJob:
-    defaults = {"id": "1", "model": "stable_diffusion", "prompt": "x", "width_pixels": 64}
+    defaults: dict[str, Any] = {
+        "id": "1",
+        "model": "stable_diffusion",
+        "prompt": "x",
+        "width_pixels": 64,
+    }
     return PictureJob(**(defaults | {"height_pixels": 64, "steps": 2, "seeds": [seed]} | changes))
 
 

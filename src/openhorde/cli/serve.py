@@ -2,12 +2,16 @@
 """`horde serve`: run a horde's server."""
 
 import asyncio
+import dataclasses
 from typing import Annotated
 
 import typer
+from rich.markup import escape
+from rich.table import Table
 
 from openhorde.cli.extras import mendable, needs, server_settings
 from openhorde.cli.options import Data
+from openhorde.cli.screen import output
 
 
 def serve(
@@ -18,11 +22,29 @@ def serve(
         int | None, typer.Option(help="Port to listen on.", show_default="7001")
     ] = None,
     data: Data = None,
+    settings: Annotated[
+        bool, typer.Option("--settings", help="List all settings and their variables.")
+    ] = False,
 ) -> None:
-    """Run the server until Ctrl-C or SIGTERM. Further settings: OPENHORDE_* (docs/operating.md)."""
+    """Run the server until Ctrl-C or SIGTERM. Settings come from OPENHORDE_* variables."""
+    if settings:
+        _show_settings()
+        return
     with needs("server"):
         from openhorde.server import boot
 
-    settings = server_settings(host=host, port=port, data=data)
+    loaded = server_settings(host=host, port=port, data=data)
     with mendable():
-        asyncio.run(boot.serve(settings))
+        asyncio.run(boot.serve(loaded))
+
+
+def _show_settings() -> None:
+    from openhorde.server.settings import ServerSettings
+
+    table = Table("variable", "default", "meaning", show_lines=False)
+    for field in dataclasses.fields(ServerSettings):
+        default = "" if field.default in ("", ()) else str(field.default)
+        table.add_row(
+            f"OPENHORDE_{field.name.upper()}", escape(default), escape(field.metadata["help"])
+        )
+    output().print(table)

@@ -59,8 +59,10 @@ def _worker(
         from openhorde.worker.boot import run_worker
         from openhorde.worker.settings import SettingsError, load_settings
 
+    # A list that was not given must not hide the one in the YAML file.
+    given = {name: value for name, value in settings.items() if value != []}
     try:
-        loaded = load_settings(config, worker_environment(os.environ), settings)
+        loaded = load_settings(config, worker_environment(os.environ), given)
     except SettingsError as error:
         fail(error)
     raise typer.Exit(asyncio.run(run_worker(loaded, observe=WorkerLog())))

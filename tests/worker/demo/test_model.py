@@ -24,6 +24,9 @@ from openhorde.worker.demo.judge import agrees, judge
 from openhorde.worker.demo.prompts import Prompt, held_out_prompts
 from openhorde.worker.demo.vocabulary import SIDE_PIXELS, Attributes, is_held_out
 
+# Diffusers' schedulers hand torch tensors to numpy in a way that numpy 2 warns about.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
 MODEL = Path(openhorde.worker.demo.__file__).parent / "models" / "shapes"
 HORDE_DEFAULTS = Settings("k_euler_a", 20, 5.0)
 LARGEST_BYTES = 12_000_000

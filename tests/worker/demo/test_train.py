@@ -15,6 +15,9 @@ from openhorde.worker.demo.evaluate import evaluate, load_pipeline
 from openhorde.worker.demo.stages import AveragedWeights, Stage, StageSettings, learning_rate_share
 from openhorde.worker.demo.train import main
 
+# Diffusers' schedulers hand torch tensors to numpy in a way that numpy 2 warns about.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
 TINY_BUDGET = {
     "--text-steps": 2,
     "--autoencoder-steps": 2,

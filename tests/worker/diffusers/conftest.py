@@ -190,7 +190,7 @@ class Studio:
         cancelled: Callable[[], bool] = lambda: False,
         **changes: Any,
     ) -> list[Artifact]:
-        defaults = {
+        defaults: dict[str, Any] = {
             "id": "1",
             "model": "tiny",
             "prompt": "a red circle",

@@ -65,7 +65,7 @@ async def pop(horde: "Horde", owner: "Account", said: ImagePop, address: str) ->
 async def _claim(horde: "Horde", owner: "Account", entry: Entry) -> list[ClaimedJob]:
     """Ask the database; look again, with fresh eyes, before taking "nothing" for an answer."""
     favoured = [owner.id, *policy.priority_user_ids(entry.pop.priority_usernames)]
-    blocked_words = [word.lower() for word in policy.blacklist(entry.pop.blacklist)]
+    blocked_words = _blocked_words(entry)
     for look in range(LOOKS_MAX):
         terms = await _terms(horde, entry, fresh=look > 0)
         if not terms:
@@ -129,7 +129,18 @@ async def _skipped(horde: "Horde", entry: Entry) -> dict[str, int]:
         for lane, load in snapshot.lanes.items()
         if (needs := horde.queue.needs(lane)) is not None
     ]
-    return matching.tally(lanes, entry.fitting.offer)
+    skipped = matching.tally(lanes, entry.fitting.offer)
+    blocked_words = _blocked_words(entry)
+    if blocked_words:
+        fitting = await horde.queue.fitting(entry.fitting, fresh=False)
+        blocked = await work.blocked_requests(horde.statements, fitting, blocked_words)
+        if blocked:
+            skipped["blacklist"] = blocked
+    return skipped
+
+
+def _blocked_words(entry: Entry) -> list[str]:
+    return [word.lower() for word in policy.blacklist(entry.pop.blacklist)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

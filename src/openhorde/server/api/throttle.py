@@ -13,8 +13,8 @@ from limits.storage import Storage
 from limits.strategies import FixedWindowRateLimiter
 
 from openhorde.server.api.operations import Bucket, Call, Limit, Operation
+from openhorde.server.store.users import ANONYMOUS_KEY
 
-ANONYMOUS_KEY = "0000000000"
 _SWEEP_EACH = 10_000
 
 

@@ -2,6 +2,7 @@
 """Fetching what a stranger's URL names, without lending him our place in the network."""
 
 import asyncio
+import re
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -23,6 +24,8 @@ _REDIRECTS_MAX = 3
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _ATTEMPTS_MAX = 3
 _URL_CHARACTERS_MAX = 4096
+# A name (in ASCII dress), an IPv4 address, or an IPv6 address.
+_HOST = re.compile(rb"[0-9a-z._-]+|[0-9a-f:.]+", re.IGNORECASE)
 _PORTS = {"http": 80, "https": 443}
 # Below this live mail, shells and their like, which a crafted URL could be made to talk to.
 _FREE_PORT_MIN = 1024
@@ -192,8 +195,8 @@ def _checked(text: str) -> httpx.URL:
 def _checked_parts(url: httpx.URL) -> httpx.URL:
     if url.scheme not in _PORTS:
         raise FetchRefused("invalid_url", "neither http nor https")
-    if not url.host:
-        raise FetchRefused("invalid_url", "no host")
+    if not _HOST.fullmatch(url.raw_host):
+        raise FetchRefused("invalid_url", "no host name or address")
     if url.userinfo:
         raise FetchRefused("invalid_url", "a URL with a user name or password is not accepted")
     port = url.port if url.port is not None else _PORTS[url.scheme]

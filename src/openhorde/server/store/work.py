@@ -85,6 +85,13 @@ async def anything_waiting(statements: Statements, claim: Claim) -> bool:
     )
 
 
+async def blocked_requests(
+    statements: Statements, lanes: Sequence[int], blocked_words: Sequence[str]
+) -> int:
+    """How many requests at the front of the lanes have one of the words in their prompt."""
+    return int(await statements.value("blocked_requests", lanes, blocked_words))
+
+
 async def live_lanes(statements: Statements) -> dict[int, int]:
     """The lanes in which jobs wait, with the rank at the head of each."""
     return {row["lane"]: row["rank"] for row in await statements.rows("live_lanes")}

@@ -2,6 +2,7 @@
 """The worker's hold on one engine process: start it, give it jobs, kill it when it hangs."""
 
 import asyncio
+import contextlib
 import signal
 import sys
 from collections.abc import Callable
@@ -13,6 +14,8 @@ from openhorde.worker.backends.base import Artifact, Capabilities, Job, JobFault
 from openhorde.worker.settings import WorkerSettings
 
 OPEN_SECONDS_MAX = 900.0
+CLOSE_SECONDS_MAX = 5.0
+LAST_BREATH_SECONDS_MAX = 2.0
 CHILD = ("-m", "openhorde.worker.backends.child")
 
 
@@ -100,7 +103,7 @@ class Engine:
         if self._process.stdin is not None:
             self._process.stdin.close()
         try:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(CLOSE_SECONDS_MAX):
                 await self._process.wait()
         except TimeoutError:
             await self.kill()
@@ -157,8 +160,14 @@ class Engine:
             raise EngineDied(f"the engine said something unreadable: {error}") from error
 
     async def _how_it_ended(self) -> str:
-        await self.kill()
-        status = self._process.returncode if self._process is not None else None
+        """Its pipe is closed, so it ends by itself; to kill it first would hide its status."""
+        status = None
+        if self._process is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LAST_BREATH_SECONDS_MAX):
+                    await self._process.wait()
+            await self.kill()
+            status = self._process.returncode
         if status is not None and status < 0:
             return f"the engine was ended by {signal.Signals(-status).name}"
         return f"the engine ended with status {status}"

@@ -62,7 +62,9 @@ ALL_SETTINGS = (
 def load_pipeline(folder: Path) -> Any:
     """Load the model folder in single precision, ready for the processor."""
     pipeline_class: Any = StableDiffusionPipeline
-    pipeline = pipeline_class.from_pretrained(folder, torch_dtype=torch.float32)
+    pipeline = pipeline_class.from_pretrained(folder)
+    # The weights are stored in half precision, which processors are slow at.
+    pipeline.to(dtype=torch.float32)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 

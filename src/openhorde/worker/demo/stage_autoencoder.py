@@ -99,7 +99,7 @@ def train_decoder(
     """Train or resume the decoder of a trained autoencoder and return the whole autoencoder."""
     torch.manual_seed(seed + 3)
     generator = np.random.default_rng([seed, 5])
-    network = copy.deepcopy(autoencoder)
+    network = copy.deepcopy(autoencoder).requires_grad_(True)
     for part in (network.encoder, network.quant_conv):
         part.requires_grad_(False)
     stage = Stage(settings, network, generator, device, folder)

@@ -3,6 +3,7 @@
 
 import base64
 import secrets
+from typing import Any
 
 import msgspec
 
@@ -28,11 +29,11 @@ UPLOAD_SECONDS_MIN = 1800
 UPLOADED = "R2"
 
 
-async def post_image_pop(call: Call) -> ImageJob:
+async def post_image_pop(call: Call) -> dict[str, Any]:
     """Give a worker the best image job it can do."""
     popped = await work.pop(call.horde, call.caller, call.body, call.client_address)
     if not popped.jobs:
-        return ImageJob(skipped=Skipped(**popped.skipped))
+        return _shown(ImageJob(skipped=Skipped(**popped.skipped)))
     first = popped.jobs[0]
     request = msgspec.json.decode(first.body, type=ImageRequest)
     lifetime_seconds = max(UPLOAD_SECONDS_MIN, first.ttl_seconds)
@@ -54,7 +55,16 @@ async def post_image_pop(call: Call) -> ImageJob:
     )
     if first.sources:
         await _add_sources(call, answer, first, lifetime_seconds)
-    return answer
+    return _shown(answer)
+
+
+def _shown(job: ImageJob) -> dict[str, Any]:
+    """The job as it travels. Workers with the official SDK reject a payload that holds a null."""
+    shown: dict[str, Any] = msgspec.to_builtins(job)
+    shown["payload"] = {
+        name: value for name, value in shown["payload"].items() if value is not None
+    }
+    return shown
 
 
 def _payload(request: ImageRequest, job: ClaimedJob, amount: int) -> ImagePayload:

@@ -99,6 +99,21 @@ select exists (
         )
 );
 
+-- name: blocked_requests
+-- How many requests wait at the front of the given lanes with one of these words in their prompt.
+select count(distinct request_id)::integer
+from (
+    select j.request_id from jobs j
+    where j.state = 'waiting' and j.lane = any ($1::integer[])
+    order by j.rank
+    limit 1000
+) as front
+join requests r on r.id = front.request_id
+where exists (
+    select from unnest($2::text[]) as word
+    where position(word in lower(r.body::jsonb ->> 'prompt')) > 0
+);
+
 -- name: live_lanes
 -- The lanes in which jobs wait, each with the rank at its head.
 with recursive live (lane, rank) as (

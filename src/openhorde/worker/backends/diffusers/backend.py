@@ -2,6 +2,7 @@
 """The engine itself: finds the models, opens the device, and does jobs."""
 
 import contextlib
+import os
 from collections.abc import Callable
 
 import structlog
@@ -31,20 +32,17 @@ class DiffusersBackend:
         self._settings = settings
 
     def open(self) -> Capabilities:
-        """See Backend.open. Models beyond `models_in_memory` are loaded when a job asks for them."""
+        """See Backend.open. Models beyond `models_in_memory` are loaded when asked for."""
         settings = self._settings
         cards = find_models(settings.models_folder, settings.models_to_load)
         # After the models were found, for this takes seconds.
-        import diffusers
+        os.environ.setdefault("TQDM_DISABLE", "1")  # progress bars are for people at a terminal
         import torch
-        import transformers
 
         from openhorde.worker.backends.diffusers.adapters import loras_possible
         from openhorde.worker.backends.diffusers.loading import Models, choose_device
         from openhorde.worker.backends.diffusers.samplers import SAMPLERS
 
-        diffusers.utils.logging.disable_progress_bar()
-        transformers.utils.logging.disable_progress_bar()
         if settings.cpu_threads:
             torch.set_num_threads(settings.cpu_threads)
         device = choose_device(settings.device)

@@ -112,7 +112,8 @@ def _family_of_folder(folder: Path) -> Family | None:
 def _family_of_file(path: Path) -> Family | None:
     try:
         with safe_open(path, framework="numpy") as checkpoint:
-            is_xl = any(key.startswith(XL_KEY_START) for key in checkpoint.keys())  # noqa: SIM118
+            names = checkpoint.keys()
+            is_xl = any(name.startswith(XL_KEY_START) for name in names)
     except SafetensorError as error:
         raise RuntimeError(f"{path} is not a safetensors file: {error}") from error
     return "stable_diffusion_xl" if is_xl else "stable_diffusion"

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The ground that all phases stand on: two databases filled alike, a server, load processes."""
+
+import asyncio
+import multiprocessing
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from random import Random
+from typing import Any, ParamSpec, TypeVar
+
+import asyncpg
+
+from bench.calls import request_bytes
+from bench.demand import Shape, shapes
+from bench.filling import Queue
+from bench.limits import Pgbench, ScriptWriter
+from bench.machine import family_seconds, process_seconds
+from bench.plan import Plan
+from bench.recording import HordeInside, open_inside
+from bench.stage import Cluster, Server, open_cluster, open_server
+from openhorde.server.boot import upgrade_database
+from openhorde.server.settings import ServerSettings
+
+ASKERS = 64
+OWNERS = 4
+LOAD_PROCESSES = 2
+CALM_SECONDS_MAX = 60
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+@dataclass(slots=True)
+class Ground:
+    """Everything that a phase needs. `askers` and `owners` are keys of accounts at the server,
+    `inside_askers` and `inside_owners` those in pgbench's database."""
+
+    plan: Plan
+    random: Random
+    shapes: tuple[Shape, ...]
+    cluster: Cluster
+    server: Server
+    connection: asyncpg.Connection
+    queue: Queue
+    limits_queue: Queue
+    askers: list[str]
+    owners: list[str]
+    inside: HordeInside
+    inside_askers: list[str]
+    inside_owners: list[str]
+    pgbench: Pgbench
+    scripts: ScriptWriter
+    pool: ProcessPoolExecutor
+
+    async def load(
+        self,
+        work: Callable[Arguments, Result],
+        *arguments: Arguments.args,
+        **named: Arguments.kwargs,
+    ) -> Result:
+        """Run a function of load.py in a process of its own."""
+        assert not named
+        return await asyncio.get_running_loop().run_in_executor(self.pool, work, *arguments)
+
+    def cpu_seconds(self) -> tuple[float, float]:
+        """What the server and the database have used so far."""
+        return (
+            process_seconds(self.server.process_id),
+            family_seconds(self.cluster.process_id),
+        )
+
+    def database_seconds(self) -> float:
+        """What the database has used so far."""
+        return family_seconds(self.cluster.process_id)
+
+    def pop_bytes(self, offer: dict[str, Any], owner: int = 0) -> bytes:
+        """A prepared pop."""
+        key = self.owners[owner % len(self.owners)]
+        return request_bytes("POST", "/api/v2/generate/pop", api_key=key, body=offer)
+
+    def ask_bytes(self, shape: int, asker: int) -> bytes:
+        """A prepared request."""
+        body = self.shapes[shape % len(self.shapes)].request
+        key = self.askers[asker % len(self.askers)]
+        return request_bytes("POST", "/api/v2/generate/async", api_key=key, body=body)
+
+    async def calm(self) -> None:
+        """Wait until the server's standing duties have nothing left to do."""
+        for _ in range(CALM_SECONDS_MAX):
+            left = await self.connection.fetchval(
+                "select exists (select from transfers_unfolded)"
+                " or exists (select from deliveries where not counted)"
+            )
+            if not left:
+                return
+            await asyncio.sleep(1)
+
+    async def empty(self) -> None:
+        """Clear both queues."""
+        await self.queue.clear()
+        await self.limits_queue.clear()
+
+
+@asynccontextmanager
+async def open_ground(plan: Plan, seed: int, tell: Callable[[str], None]) -> AsyncIterator[Ground]:
+    """Build it all; gone without trace afterwards."""
+    random = Random(seed)
+    asked = shapes(random)
+    async with AsyncExitStack() as stack:
+        tell("starting a database")
+        cluster = await stack.enter_async_context(open_cluster())
+        tell("making accounts and lanes")
+        data = cluster.folder
+        for dsn in (cluster.dsn, cluster.limits_dsn):
+            await upgrade_database(ServerSettings(data=data, database_url=dsn), phase="all")
+        async with open_inside(data, cluster.dsn) as there:
+            askers, owners = await _accounts(there, asked)
+        inside = await stack.enter_async_context(open_inside(data, cluster.limits_dsn))
+        inside_askers, inside_owners = await _accounts(inside, asked)
+        queues = []
+        for dsn in (cluster.dsn, cluster.limits_dsn):
+            connection = await asyncpg.connect(dsn)
+            stack.push_async_callback(connection.close)
+            queue = Queue(connection)
+            await queue.keep_templates([shape.weight for shape in asked])
+            queues.append((connection, queue))
+        (connection, queue), (limits_connection, limits_queue) = queues
+        tell("starting the server")
+        server = await stack.enter_async_context(open_server(data))
+        pool = stack.enter_context(
+            ProcessPoolExecutor(LOAD_PROCESSES, multiprocessing.get_context("spawn"))
+        )
+        yield Ground(
+            plan=plan,
+            random=random,
+            shapes=asked,
+            cluster=cluster,
+            server=server,
+            connection=connection,
+            queue=queue,
+            limits_queue=limits_queue,
+            askers=askers,
+            owners=owners,
+            inside=inside,
+            inside_askers=inside_askers,
+            inside_owners=inside_owners,
+            pgbench=Pgbench(cluster.limits_dsn, cluster.folder),
+            scripts=ScriptWriter(limits_connection),
+            pool=pool,
+        )
+
+
+async def _accounts(inside: HordeInside, asked: Sequence[Shape]) -> tuple[list[str], list[str]]:
+    """Accounts, and one request of each shape, which opens its lane and will be a template."""
+    askers = await inside.add_accounts("Asker", ASKERS)
+    owners = await inside.add_accounts("Owner", OWNERS)
+    for number, shape in enumerate(asked):
+        await inside.ask(askers[number % ASKERS], shape.request)
+    return askers, owners

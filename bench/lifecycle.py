@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""How many whole lifecycles a second, and what one costs in CPU."""
+
+import asyncio
+import os
+import time
+from collections import Counter
+
+from bench import load
+from bench.demand import complete_offer
+from bench.figures import Figure, Figures, percentiles_milli, rounded
+from bench.ground import LOAD_PROCESSES, Ground
+from bench.load import LifecycleResult, Slot, Window
+from bench.machine import busy_seconds
+
+ASKS_PER_SLOT = 12
+START_SECONDS = 2.0
+"""The load processes connect before the clock starts."""
+
+
+async def measure(ground: Ground, figures: Figures) -> None:
+    """Drive the server, then let pgbench do the same without one."""
+    await ground.empty()
+    plan = ground.plan
+    starts_at = time.monotonic() + START_SECONDS
+    counts_from = starts_at + plan.warm_up_seconds
+    window = Window(starts_at, counts_from, counts_from + plan.lifecycle_seconds)
+    slots = [_slot(ground, number) for number in range(plan.slots)]
+    running = asyncio.gather(
+        *(
+            ground.load(load.lifecycles, ground.server.port, slots[part::LOAD_PROCESSES], window)
+            for part in range(LOAD_PROCESSES)
+        )
+    )
+    await asyncio.sleep(window.counts_from - time.monotonic())
+    before, busy_before = ground.cpu_seconds(), busy_seconds()
+    await asyncio.sleep(window.ends_at - time.monotonic())
+    after, busy_after = ground.cpu_seconds(), busy_seconds()
+    results = await running
+    lifecycles = max(1, sum(result.lifecycles for result in results))
+    server, database = after[0] - before[0], after[1] - before[1]
+    generator = sum(result.cpu_seconds for result in results)
+    busy = busy_after - busy_before - server - database - generator
+    figures.details["lifecycle"] = _details(results, lifecycles) | {
+        "slots": plan.slots,
+        "seconds": plan.lifecycle_seconds,
+        "generator_cpu_ms_per_lifecycle": rounded(generator / lifecycles * 1000),
+        "cpus_taken_by_others": rounded(max(0.0, busy) / plan.lifecycle_seconds),
+        "cpu_count": os.cpu_count(),
+    }
+    milli = {
+        "server": server / lifecycles * 1000,
+        "database": database / lifecycles * 1000,
+        "generator": generator / lifecycles * 1000,
+    }
+    await _add_figures(ground, figures, lifecycles / plan.lifecycle_seconds, milli)
+
+
+def _slot(ground: Ground, number: int) -> Slot:
+    first = number * ASKS_PER_SLOT
+    name = f"lifecycle {number}"
+    return Slot(
+        asks=tuple(ground.ask_bytes(first + each, number) for each in range(ASKS_PER_SLOT)),
+        asker_key=ground.askers[number % len(ground.askers)],
+        pop=ground.pop_bytes(complete_offer(name), number),
+        owner_key=ground.owners[number % len(ground.owners)],
+    )
+
+
+def _details(results: list[LifecycleResult], lifecycles: int) -> dict[str, object]:
+    errors: Counter[str] = sum((result.errors for result in results), Counter())
+    return {
+        "lifecycles": lifecycles,
+        "errors": dict(errors.most_common(5)),
+        "empty_pops": sum(result.empty_pops for result in results),
+        "extra_statuses": sum(result.extra_statuses for result in results),
+        "latency_ms_under_load": {
+            name: percentiles_milli([s for result in results for s in result.latencies[name]])
+            for name in ("ask", "pop", "submit", "status")
+        },
+    }
+
+
+async def _add_figures(
+    ground: Ground, figures: Figures, per_second: float, milli: dict[str, float]
+) -> None:
+    await ground.calm()
+    plan = ground.plan
+    asker, owner = ground.inside_askers[0], ground.inside_owners[0]
+    recorded = await ground.inside.lifecycle(asker, owner, ground.shapes[0].request)
+    # With all lanes known, as they are to the server under load.
+    await ground.limits_queue.fill(len(ground.shapes) * 2)
+    claim = await ground.inside.claim_for(owner, complete_offer("inside"))
+    await ground.limits_queue.clear()
+    script = await ground.scripts.lifecycle(recorded, claim)
+    before = ground.database_seconds()
+    limit = await ground.pgbench.run(script, clients=plan.slots, seconds=plan.lifecycle_seconds)
+    database = ground.database_seconds() - before
+    done = max(1, await ground.limits_queue.done())
+    figures.details["lifecycle_limit"] = {
+        "transactions": len(limit.latencies),
+        "lifecycles": done,
+        "latency_ms": percentiles_milli(limit.latencies),
+    }
+    database_limit = database / done * 1000
+    client_limit = limit.cpu_seconds / done * 1000
+    figures.add(
+        Figure(
+            key="lifecycles_per_second",
+            label="whole lifecycles",
+            value=per_second,
+            unit="1/s",
+            limit=done / limit.seconds,
+            target="at least 150 on 2 cores",
+        ),
+        Figure(
+            key="cpu_ms_per_lifecycle",
+            label="CPU of server and database per lifecycle",
+            value=milli["server"] + milli["database"],
+            unit="ms",
+            limit=database_limit + client_limit,
+            limit_is="pgbench and its database",
+            target="at most 8 on 2 cores",
+        ),
+        Figure(
+            key="server_cpu_ms_per_lifecycle",
+            label="  of the server",
+            value=milli["server"],
+            unit="ms",
+            limit=client_limit,
+            limit_is="pgbench itself",
+        ),
+        Figure(
+            key="database_cpu_ms_per_lifecycle",
+            label="  of the database",
+            value=milli["database"],
+            unit="ms",
+            limit=database_limit,
+        ),
+        Figure(
+            key="generator_cpu_ms_per_lifecycle",
+            label="  (of the load generator)",
+            value=milli["generator"],
+            unit="ms",
+        ),
+    )
+    await ground.empty()

@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The load: functions that run in processes of their own, so that nothing else slows them."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import uvloop
+
+from bench.calls import Answer, Connection, connect, request_head
+
+PAUSE_SECONDS = 0.001
+ERRORS_MAX = 100
+NOTHING = b'"id":null'
+_ID = b'"id":"'
+_ID_LENGTH = 36
+_SUBMIT_TAIL = b'","generation":"R2","state":"ok","seed":1234}'
+_SUBMIT_HEAD = b'{"id":"'
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One who asks and works in turn: prepared requests, and the keys of asker and worker."""
+
+    asks: tuple[bytes, ...]
+    asker_key: str
+    pop: bytes
+    owner_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """When to start and what to count, in seconds of time.monotonic()."""
+
+    starts_at: float
+    counts_from: float
+    ends_at: float
+
+
+@dataclass(slots=True)
+class LifecycleResult:
+    """What one process did within the window. Latencies in seconds, by call."""
+
+    lifecycles: int = 0
+    extra_statuses: int = 0
+    empty_pops: int = 0
+    cpu_seconds: float = 0.0
+    latencies: dict[str, list[float]] = field(default_factory=dict)
+    errors: Counter[str] = field(default_factory=Counter)
+
+
+class _Unexpected(Exception):
+    pass
+
+
+def run(work: Coroutine[Any, Any, Result]) -> Result:
+    """Run on the fast loop."""
+    return uvloop.run(work)
+
+
+def lifecycles(port: int, slots: Sequence[Slot], window: Window) -> LifecycleResult:
+    """Submit, pop, deliver and look at the result, again and again, on one connection a slot."""
+    return run(_lifecycles(port, slots, window))
+
+
+async def _lifecycles(port: int, slots: Sequence[Slot], window: Window) -> LifecycleResult:
+    result = LifecycleResult(latencies={name: [] for name in ("ask", "pop", "submit", "status")})
+    connections = [await connect(port) for _ in slots]
+    await _sleep_until(window.starts_at)
+    tasks = [
+        asyncio.create_task(_live(connection, slot, window, result))
+        for connection, slot in zip(connections, slots, strict=True)
+    ]
+    await _sleep_until(window.counts_from)
+    began = time.process_time()
+    await _sleep_until(window.ends_at)
+    result.cpu_seconds = time.process_time() - began
+    await asyncio.gather(*tasks)
+    for connection in connections:
+        connection.close()
+    return result
+
+
+async def _live(
+    connection: Connection, slot: Slot, window: Window, result: LifecycleResult
+) -> None:
+    number = 0
+    while time.monotonic() < window.ends_at:
+        try:
+            times = await _lifecycle(connection, slot, slot.asks[number % len(slot.asks)], window)
+        except _Unexpected as error:
+            result.errors[str(error)] += 1
+            if result.errors.total() > ERRORS_MAX:
+                raise
+            await asyncio.sleep(PAUSE_SECONDS)
+            continue
+        number += 1
+        if window.counts_from <= time.monotonic() < window.ends_at:
+            result.lifecycles += 1
+            result.extra_statuses += len(times["status"]) - 1
+            result.empty_pops += len(times["pop"]) - 1
+            for name, seconds in times.items():
+                result.latencies[name] += seconds
+
+
+async def _lifecycle(
+    connection: Connection, slot: Slot, ask: bytes, window: Window
+) -> dict[str, list[float]]:
+    """One lifecycle. Whoever pops gets the best job there is, so it may be a neighbour's; then
+    the neighbour delivers ours, and the status is asked for until it is done."""
+    times: dict[str, list[float]] = {"ask": [], "pop": [], "submit": [], "status": []}
+    request_id = _id_in(await _timed(connection, ask, times["ask"], 202))
+    # A lifecycle that is begun is finished, else its job would stay behind; but not for ever.
+    deadline = window.ends_at + 30
+    while True:
+        popped = await _timed(connection, slot.pop, times["pop"], 200)
+        if NOTHING not in popped:
+            break
+        await _pause(deadline)
+    body = _SUBMIT_HEAD + _id_in(popped) + _SUBMIT_TAIL
+    head = request_head(
+        "POST", "/api/v2/generate/submit", api_key=slot.owner_key, body_bytes=len(body)
+    )
+    await _timed(connection, head + body, times["submit"], 200)
+    look = request_head("GET", f"/api/v2/generate/status/{request_id.decode()}")
+    while b'"done":true' not in await _timed(connection, look, times["status"], 200):
+        await _pause(deadline)
+    return times
+
+
+async def _pause(deadline: float) -> None:
+    if time.monotonic() > deadline:
+        raise _Unexpected("a lifecycle did not end")
+    await asyncio.sleep(PAUSE_SECONDS)
+
+
+async def _timed(connection: Connection, request: bytes, times: list[float], status: int) -> bytes:
+    began = time.perf_counter()
+    answer = await connection.call(request)
+    times.append(time.perf_counter() - began)
+    if answer.status != status:
+        raise _Unexpected(f"{answer.status} {answer.body[:200].decode(errors='replace')}")
+    return answer.body
+
+
+def _id_in(body: bytes) -> bytes:
+    start = body.index(_ID) + len(_ID)
+    return body[start : start + _ID_LENGTH]
+
+
+async def _sleep_until(moment: float) -> None:
+    await asyncio.sleep(max(0.0, moment - time.monotonic()))
+
+
+@dataclass(frozen=True, slots=True)
+class CallResult:
+    """Latencies in seconds, and what did not go well by its text."""
+
+    latencies: list[float]
+    empty: int
+    errors: Counter[str]
+    seconds: float = 0.0
+
+
+def sequence(port: int, requests: Sequence[bytes], status: int) -> CallResult:
+    """The requests one after the other on one connection."""
+    return run(_sequence(port, requests, status))
+
+
+async def _sequence(port: int, requests: Sequence[bytes], status: int) -> CallResult:
+    connection = await connect(port)
+    result = await _say(connection, requests, status)
+    connection.close()
+    return result
+
+
+async def _say(connection: Connection, requests: Sequence[bytes], status: int) -> CallResult:
+    latencies: list[float] = []
+    errors: Counter[str] = Counter()
+    empty = 0
+    for request in requests:
+        began = time.perf_counter()
+        answer: Answer = await connection.call(request)
+        latencies.append(time.perf_counter() - began)
+        if answer.status != status:
+            errors[f"{answer.status} {answer.body[:200].decode(errors='replace')}"] += 1
+        elif NOTHING in answer.body:
+            empty += 1
+    return CallResult(latencies, empty, errors)
+
+
+def together(
+    port: int, per_connection: Sequence[Sequence[bytes]], status: int, starts_at: float
+) -> CallResult:
+    """Many connections, opened before, that all begin at the same instant."""
+    return run(_together(port, per_connection, status, starts_at))
+
+
+async def _together(
+    port: int, per_connection: Sequence[Sequence[bytes]], status: int, starts_at: float
+) -> CallResult:
+    connections = [await connect(port) for _ in per_connection]
+    await _sleep_until(starts_at)
+    began = time.perf_counter()
+    parts = await asyncio.gather(
+        *(
+            _say(connection, requests, status)
+            for connection, requests in zip(connections, per_connection, strict=True)
+        )
+    )
+    seconds = time.perf_counter() - began
+    for connection in connections:
+        connection.close()
+    return joined(parts, seconds)
+
+
+def joined(parts: Sequence[CallResult], seconds: float) -> CallResult:
+    """Several results as one."""
+    return CallResult(
+        [latency for part in parts for latency in part.latencies],
+        sum(part.empty for part in parts),
+        sum((part.errors for part in parts), Counter()),
+        seconds,
+    )

@@ -1,0 +1,356 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""A server on 127.0.0.1 plays the public internet; 127.0.0.2 plays our own network."""
+
+import asyncio
+import gzip
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_network
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from openhorde.server.kit.fetch import Fetcher, FetchRefused
+
+OUTSIDE = [ip_network("127.0.0.1/32")]
+BODY = b"picture" * 1000
+
+Answer = Callable[[asyncio.StreamWriter], Awaitable[None]]
+
+
+class Web:
+    """Answers by path, and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, bytes | Answer] = {}
+        self.requests: list[bytes] = []
+        self.visits: list[asyncio.Task[None]] = []
+        self.port = 0
+
+    async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self.visits.append(task)
+        # SSLError: who does not trust the certificate leaves in the middle of the greeting.
+        with suppress(ConnectionError, asyncio.IncompleteReadError, ssl.SSLError):
+            try:
+                request = await reader.readuntil(b"\r\n\r\n")
+                self.requests.append(request)
+                answer = self.answers[request.split(b" ")[1].decode()]
+                if isinstance(answer, bytes):
+                    writer.write(answer)
+                else:
+                    await answer(writer)
+            finally:
+                writer.close()
+                await writer.wait_closed()
+
+    @asynccontextmanager
+    async def open(self, tls: ssl.SSLContext | None = None) -> AsyncIterator[None]:
+        async with await asyncio.start_server(self.handle, "127.0.0.1", 0, ssl=tls) as server:
+            self.port = server.sockets[0].getsockname()[1]
+            yield
+        await asyncio.wait_for(asyncio.gather(*self.visits), 10)
+
+
+@pytest_asyncio.fixture
+async def web() -> AsyncIterator[Web]:
+    web = Web()
+    async with web.open():
+        yield web
+
+
+class Names:
+    """A resolver with a book of its own, which counts what it is asked."""
+
+    def __init__(self, **book: list[str]) -> None:
+        self.book = book
+        self.asked: list[str] = []
+
+    async def __call__(self, host: str, port: int) -> Sequence[str]:
+        self.asked.append(host)
+        if host not in self.book:
+            raise OSError("unknown")
+        return self.book[host]
+
+
+def response(body: bytes = BODY, status: str = "200 OK", **headers: str) -> bytes:
+    facts = {"content_length": str(len(body))} | headers
+    lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in facts.items())
+    return f"HTTP/1.1 {status}\r\n{lines}\r\n".encode() + body
+
+
+def redirect(location: str) -> bytes:
+    return response(b"", "302 Found", location=location)
+
+
+async def refusal(url: str, fetcher: Fetcher | None = None) -> str:
+    with pytest.raises(FetchRefused) as refused:
+        await (fetcher or Fetcher(OUTSIDE)).get(url)
+    return refused.value.reason
+
+
+async def test_fetches_from_an_allowed_network(web: Web) -> None:
+    web.answers["/a%20b?c=d"] = response()
+    assert await Fetcher(OUTSIDE).get(f"http://127.0.0.1:{web.port}/a b?c=d#part") == BODY
+    (request,) = web.requests
+    assert f"host: 127.0.0.1:{web.port}".encode() in request.lower()
+    assert b"accept-encoding: identity" in request.lower()
+
+
+async def test_fetches_by_name_and_asks_for_it_once(web: Web) -> None:
+    names = Names(pictures=["127.0.0.1"])
+    web.answers["/"] = response()
+    fetcher = Fetcher(OUTSIDE, resolve=names)
+    assert await fetcher.get(f"http://pictures:{web.port}") == BODY
+    assert names.asked == ["pictures"]
+    assert f"host: pictures:{web.port}".encode() in web.requests[0].lower()
+
+
+async def test_a_name_that_changes_its_mind_gains_nothing(web: Web) -> None:
+    web.answers["/"] = response()
+
+    class Rebinding(Names):
+        async def __call__(self, host: str, port: int) -> Sequence[str]:
+            await super().__call__(host, port)
+            return ["127.0.0.1"] if len(self.asked) == 1 else ["127.0.0.2"]
+
+    names = Rebinding(pictures=[])
+    fetcher = Fetcher(OUTSIDE, resolve=names)
+    assert await fetcher.get(f"http://pictures:{web.port}/") == BODY
+    assert names.asked == ["pictures"]
+    assert await refusal(f"http://pictures:{web.port}/", fetcher) == "forbidden_address"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [["127.0.0.2"], ["10.0.0.1"], ["169.254.169.254"], ["::1"], ["127.0.0.1", "192.168.0.1"]],
+)
+async def test_a_name_with_any_private_address_is_refused(web: Web, answer: list[str]) -> None:
+    fetcher = Fetcher(OUTSIDE, resolve=Names(pictures=answer))
+    assert await refusal(f"http://pictures:{web.port}/", fetcher) == "forbidden_address"
+    assert not web.requests
+
+
+async def test_the_second_address_is_tried_when_the_first_is_dead(web: Web) -> None:
+    web.answers["/"] = response()
+    networks = [ip_network("127.0.0.0/24")]
+    fetcher = Fetcher(networks, resolve=Names(pictures=["127.0.0.9", "127.0.0.1"]))
+    assert await fetcher.get(f"http://pictures:{web.port}/") == BODY
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("127.0.0.1", "127.1", "2130706433", "0x7f000001", "0177.0.0.1", "0", "localhost"),
+        *("[::1]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[64:ff9b::7f00:1]", "127.0.0.1."),
+        *("[::]", "0.0.0.0", "169.254.169.254", "[fe80::1]", "１２７.０.０.１"),
+    ],
+)
+async def test_our_own_machine_is_refused_under_all_its_names(web: Web, host: str) -> None:
+    reason = await refusal(f"http://{host}:{web.port}/", Fetcher())
+    assert reason in ("forbidden_address", "invalid_url", "unreachable")
+    assert not web.requests
+
+
+async def test_dressed_loopback_is_refused_as_such(web: Web) -> None:
+    for host in ("127.0.0.1", "127.1", "2130706433", "0x7f000001", "[::ffff:127.0.0.1]"):
+        assert await refusal(f"http://{host}:{web.port}/", Fetcher()) == "forbidden_address"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("", "picture.png", "ftp://example.org/a", "file:///etc/passwd", "//example.org/a"),
+        *("http://", "http:///a", "http://user@example.org/", "http://user:word@example.org/"),
+        *("http://example.org:0/", "http://example.org:22/", "http://example.org:6/"),
+        *("http://example.org:99999/", "http://example.org:abc/", "http://example.org:-1/"),
+        *("javascript:alert(1)", "data:image/png;base64,QUJD", "http://exa mple.org/"),
+        *("http://example.org/\r\nx: y", "http://[::1/", "http://" + "a" * 5000, "gopher://a/"),
+    ],
+)
+async def test_what_is_no_plain_web_address_is_refused(url: str) -> None:
+    assert await refusal(url, Fetcher(resolve=Names())) == "invalid_url"
+
+
+async def test_follows_redirects(web: Web) -> None:
+    names = Names(pictures=["127.0.0.1"], other=["127.0.0.1"])
+    web.answers["/1"] = redirect("/2")
+    web.answers["/2"] = redirect(f"http://other:{web.port}/3")
+    web.answers["/3"] = redirect("4?x=y")
+    web.answers["/4?x=y"] = response()
+    fetcher = Fetcher(OUTSIDE, resolve=names)
+    assert await fetcher.get(f"http://pictures:{web.port}/1") == BODY
+
+
+@pytest.mark.parametrize(
+    ("location", "reason"),
+    [
+        ("http://inside:{port}/", "forbidden_address"),
+        ("http://127.0.0.2:{port}/", "forbidden_address"),
+        ("http://[::1]:{port}/", "forbidden_address"),
+        ("http://169.254.169.254/latest/meta-data", "forbidden_address"),
+        ("//inside:{port}/", "forbidden_address"),
+        ("file:///etc/passwd", "invalid_url"),
+        ("http://user@pictures:{port}/", "invalid_url"),
+        ("http://pictures:22/", "invalid_url"),
+        ("http://[/", "invalid_url"),
+        ("/start", "http_status"),
+    ],
+)
+async def test_each_hop_is_checked(web: Web, location: str, reason: str) -> None:
+    names = Names(pictures=["127.0.0.1"], inside=["127.0.0.2"])
+    web.answers["/start"] = redirect(location.format(port=web.port))
+    fetcher = Fetcher(OUTSIDE, resolve=names)
+    assert await refusal(f"http://pictures:{web.port}/start", fetcher) == reason
+
+
+async def test_too_large_by_its_own_word(web: Web) -> None:
+    web.answers["/"] = response(b"", content_length="7001")
+    fetcher = Fetcher(OUTSIDE, bytes_max=7000)
+    assert await refusal(f"http://127.0.0.1:{web.port}/", fetcher) == "too_large"
+
+
+async def test_the_bound_itself_is_allowed(web: Web) -> None:
+    web.answers["/"] = response()
+    assert await Fetcher(OUTSIDE, bytes_max=7000).get(f"http://127.0.0.1:{web.port}/") == BODY
+
+
+async def test_too_large_without_saying_so(web: Web) -> None:
+    web.answers["/closed"] = b"HTTP/1.1 200 OK\r\n\r\n" + bytes(7001)
+    chunks = b"1b58\r\n" + bytes(7000) + b"\r\n" + b"1\r\n0\r\n0\r\n\r\n"
+    web.answers["/chunked"] = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" + chunks
+    fetcher = Fetcher(OUTSIDE, bytes_max=7000)
+    assert await refusal(f"http://127.0.0.1:{web.port}/closed", fetcher) == "too_large"
+    assert await refusal(f"http://127.0.0.1:{web.port}/chunked", fetcher) == "too_large"
+
+
+async def test_an_endless_body_is_cut(web: Web) -> None:
+    async def endless(writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        while True:
+            writer.write(bytes(65536))
+            await writer.drain()
+
+    web.answers["/"] = endless
+    assert await refusal(f"http://127.0.0.1:{web.port}/") == "too_large"
+
+
+async def test_packed_bodies_are_not_unpacked(web: Web) -> None:
+    web.answers["/"] = response(gzip.compress(bytes(10_000_000)), content_encoding="gzip")
+    assert await refusal(f"http://127.0.0.1:{web.port}/") == "unreachable"
+
+
+@pytest.mark.parametrize("status", ["404 Not Found", "500 Oops", "204 No Content", "304 Same"])
+async def test_other_answers_are_refused(web: Web, status: str) -> None:
+    web.answers["/"] = response(b"", status)
+    assert await refusal(f"http://127.0.0.1:{web.port}/") == "http_status"
+
+
+async def test_a_slow_drip_is_cut(web: Web) -> None:
+    async def drip(writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        while True:
+            writer.write(b".")
+            await writer.drain()
+            await asyncio.sleep(0.01)
+
+    web.answers["/"] = drip
+    fetcher = Fetcher(OUTSIDE, timeout_seconds=0.2)
+    assert await refusal(f"http://127.0.0.1:{web.port}/", fetcher) == "timeout"
+
+
+async def test_slow_headers_are_cut(web: Web) -> None:
+    async def drip(writer: asyncio.StreamWriter) -> None:
+        while True:
+            writer.write(b"x")
+            await writer.drain()
+            await asyncio.sleep(0.01)
+
+    web.answers["/"] = drip
+    fetcher = Fetcher(OUTSIDE, timeout_seconds=0.2)
+    assert await refusal(f"http://127.0.0.1:{web.port}/", fetcher) == "timeout"
+
+
+async def test_a_slow_resolver_is_cut() -> None:
+    async def never(_host: str, _port: int) -> Sequence[str]:
+        await asyncio.get_running_loop().create_future()
+        return []
+
+    fetcher = Fetcher(OUTSIDE, timeout_seconds=0.05, resolve=never)
+    assert await refusal("http://pictures/", fetcher) == "timeout"
+
+
+async def test_nobody_there(web: Web) -> None:
+    web.answers["/garbage"] = b"SSH-2.0-OpenSSH\r\n"
+    web.answers["/short"] = response(b"short", content_length="100")
+    for url in ("http://127.0.0.1:1025/", "http://unknown/", "http://a..b/"):
+        assert await refusal(url, Fetcher(OUTSIDE, resolve=Names())) in (
+            "unreachable",
+            "invalid_url",
+        )
+    assert await refusal(f"http://127.0.0.1:{web.port}/garbage") == "unreachable"
+    assert await refusal(f"http://127.0.0.1:{web.port}/short") == "unreachable"
+
+
+async def test_the_environments_proxy_is_not_used(
+    web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.2:1")
+    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.2:1")
+    web.answers["/"] = response()
+    assert await Fetcher(OUTSIDE).get(f"http://127.0.0.1:{web.port}/") == BODY
+
+
+def certificate(folder: Path) -> Path:
+    """A certificate of `pictures.example`, signed by itself, with its key, as one PEM file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "pictures.example")])
+    now = datetime.now(UTC)
+    signed = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("pictures.example")]), False)
+        .sign(key, hashes.SHA256())
+    )
+    path = folder / "pictures.pem"
+    path.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        + signed.public_bytes(serialization.Encoding.PEM)
+    )
+    return path
+
+
+async def test_tls_is_for_the_name_not_the_address(tmp_path: Path) -> None:
+    pem = certificate(tmp_path)
+    shown = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    shown.load_cert_chain(pem)
+    asked_for: list[str | None] = []
+    shown.sni_callback = lambda _socket, name, _context: asked_for.append(name)
+    web = Web()
+    web.answers["/"] = response()
+    resolve = Names(**{"pictures.example": ["127.0.0.1"], "wrong.example": ["127.0.0.1"]})
+    trusting = ssl.create_default_context(cafile=str(pem))
+    async with web.open(shown):
+        port = web.port
+        fetcher = Fetcher(OUTSIDE, resolve=resolve, ssl_context=trusting)
+        assert await fetcher.get(f"https://pictures.example:{port}/") == BODY
+        assert await refusal(f"https://wrong.example:{port}/", fetcher) == "unreachable"
+        untrusting = Fetcher(OUTSIDE, resolve=resolve)
+        assert await refusal(f"https://pictures.example:{port}/", untrusting) == "unreachable"
+    assert asked_for[:2] == ["pictures.example", "wrong.example"]
