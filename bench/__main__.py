@@ -47,13 +47,19 @@ async def measure(plan: Plan, seed: int, progress: Progress) -> tuple[Figures, d
     def tell(text: str) -> None:
         progress.update(bar, description=text)
 
-    async with open_ground(plan, seed, tell) as ground:
+    done = 1
+
+    def show(share: float) -> None:
+        progress.update(bar, completed=done + share)
+
+    async with open_ground(plan, seed, tell, show) as ground:
         machine = facts(await ground.connection.fetchval("show server_version"))
-        progress.advance(bar)
-        for text, step in steps:
+        for number, (text, step) in enumerate(steps, start=1):
+            done = number
             tell(text)
+            show(0)
             await step(ground, figures)
-            progress.advance(bar)
+        progress.update(bar, completed=len(steps) + 1)
         tell("cleaning up")
     depth.compare(figures, plan.depths)
     return figures, machine

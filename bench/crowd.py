@@ -8,9 +8,9 @@ from typing import Any
 
 from bench import load
 from bench.demand import complete_offer, picky_offer
-from bench.depth import lanes_of
 from bench.figures import Figure, Figures, percentiles_milli
 from bench.ground import LOAD_PROCESSES, Ground
+from bench.limits import lanes_of
 from bench.load import CallResult
 
 START_SECONDS = 2.0
@@ -23,10 +23,11 @@ SPARE = 2
 
 async def pop_together(ground: Ground, figures: Figures) -> None:
     """Workers that fit everything, then workers that all want the same lane."""
-    for key, label, offer in (
-        ("crowd", "many lanes", complete_offer),
-        ("crowd_one_lane", "one lane", picky_offer),
+    for key, label, offer, shown in (
+        ("crowd", "many lanes", complete_offer, 0.0),
+        ("crowd_one_lane", "one lane", picky_offer, 0.5),
     ):
+        ground.show(shown)
         await _pop_together(ground, figures, key, label, offer)
 
 
@@ -93,9 +94,10 @@ async def burst(ground: Ground, figures: Figures) -> None:
     """Requests from many accounts at the same instant, each on its own connection."""
     plan = ground.plan
     succeeded, seconds, latencies, errors = 0, [], [], {}
-    for _ in range(plan.burst_rounds):
+    for number in range(plan.burst_rounds):
+        ground.show(number / (plan.burst_rounds + 1))
         await ground.empty()
-        calls = [[ground.ask_bytes(number, number)] for number in range(plan.burst)]
+        calls = [[ground.ask_bytes(each, each)] for each in range(plan.burst)]
         result = await _together(ground, calls, 202)
         succeeded += len(result.latencies) - result.errors.total()
         seconds.append(result.seconds)

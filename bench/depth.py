@@ -11,6 +11,7 @@ from bench.demand import ordinary_offer, picky_offer
 from bench.figures import Figure, Figures, percentile, percentiles_milli
 from bench.filling import Queue
 from bench.ground import Ground
+from bench.limits import lanes_of
 from bench.recording import Sent
 
 BATCH_MAX = 100
@@ -30,16 +31,17 @@ async def measure(ground: Ground, figures: Figures, depth: int) -> None:
     details: dict[str, Any] = {"depth": depth}
     figures.details[f"depth_{depth}"] = details
     await _checks(ground, figures, depth, first)
-    for name, offer, pops, limit_pops in (
-        ("pop", ordinary_offer, ground.plan.pops, ground.plan.limit_pops),
-        ("picky_pop", picky_offer, ground.plan.picky_pops, ground.plan.limit_picky_pops),
+    ground.show(0.2)
+    for name, offer, pops, limit_pops, shown in (
+        ("pop", ordinary_offer, ground.plan.pops, ground.plan.limit_pops, 0.2),
+        ("picky_pop", picky_offer, ground.plan.picky_pops, ground.plan.limit_picky_pops, 0.6),
     ):
         claim = await ground.inside.claim_for(ground.inside_owners[0], offer(f"{name} inside"))
         await ground.limits_queue.refill()
         lanes = lanes_of(claim)
         fitting = await ground.limits_queue.waiting(lanes)
         batch = max(1, min(BATCH_MAX, fitting // 4))
-        seconds, empty, errors = await _pops(ground, offer(f"{name} worker"), pops, batch)
+        seconds, empty, errors = await _pops(ground, offer(f"{name} worker"), pops, batch, shown)
         limits = await _claims(ground, claim, limit_pops, batch)
         details[name] = {
             "fitting_share": fitting / depth,
@@ -50,14 +52,6 @@ async def measure(ground: Ground, figures: Figures, depth: int) -> None:
         }
         label = "pop" if name == "pop" else f"pop, picky ({fitting / depth:.1%} fits)"
         _add(figures, name, label, depth, seconds, limits)
-
-
-def lanes_of(claim: Sent) -> list[int]:
-    """The lanes that a claim asks for: the first list of numbers among its arguments."""
-    for argument in claim.arguments:
-        if isinstance(argument, list) and argument and isinstance(argument[0], int):
-            return argument
-    raise ValueError("this claim names no lanes")
 
 
 async def _checks(ground: Ground, figures: Figures, depth: int, first: int) -> None:
@@ -81,7 +75,7 @@ async def _checks(ground: Ground, figures: Figures, depth: int, first: int) -> N
 
 
 async def _pops(
-    ground: Ground, offer: dict[str, Any], pops: int, batch: int
+    ground: Ground, offer: dict[str, Any], pops: int, batch: int, shown: float
 ) -> tuple[list[float], int, Counter[str]]:
     """One worker pops again and again; the queue is topped up in between."""
     pop = ground.pop_bytes(offer)
@@ -96,6 +90,7 @@ async def _pops(
         empty += result.empty
         errors += result.errors
         await ground.queue.refill()
+        ground.show(shown + 0.3 * len(seconds) / pops)
     return seconds, empty, errors
 
 

@@ -26,7 +26,6 @@ from openhorde.server.settings import ServerSettings
 ASKERS = 64
 OWNERS = 4
 LOAD_PROCESSES = 2
-CALM_SECONDS_MAX = 60
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -35,7 +34,8 @@ Result = TypeVar("Result")
 @dataclass(slots=True)
 class Ground:
     """Everything that a phase needs. `askers` and `owners` are keys of accounts at the server,
-    `inside_askers` and `inside_owners` those in pgbench's database."""
+    `inside_askers` and `inside_owners` those in pgbench's database. `show` takes the share of the
+    current phase that is done."""
 
     plan: Plan
     random: Random
@@ -53,15 +53,15 @@ class Ground:
     pgbench: Pgbench
     scripts: ScriptWriter
     pool: ProcessPoolExecutor
+    show: Callable[[float], None]
 
     async def load(
         self,
         work: Callable[Arguments, Result],
         *arguments: Arguments.args,
-        **named: Arguments.kwargs,
+        **_named: Arguments.kwargs,
     ) -> Result:
-        """Run a function of load.py in a process of its own."""
-        assert not named
+        """Run a function of load.py in a process of its own; arguments by place only."""
         return await asyncio.get_running_loop().run_in_executor(self.pool, work, *arguments)
 
     def cpu_seconds(self) -> tuple[float, float]:
@@ -88,7 +88,7 @@ class Ground:
 
     async def calm(self) -> None:
         """Wait until the server's standing duties have nothing left to do."""
-        for _ in range(CALM_SECONDS_MAX):
+        for _ in range(self.plan.calm_seconds_max):
             left = await self.connection.fetchval(
                 "select exists (select from transfers_unfolded)"
                 " or exists (select from deliveries where not counted)"
@@ -104,7 +104,9 @@ class Ground:
 
 
 @asynccontextmanager
-async def open_ground(plan: Plan, seed: int, tell: Callable[[str], None]) -> AsyncIterator[Ground]:
+async def open_ground(
+    plan: Plan, seed: int, tell: Callable[[str], None], show: Callable[[float], None]
+) -> AsyncIterator[Ground]:
     """Build it all; gone without trace afterwards."""
     random = Random(seed)
     asked = shapes(random)
@@ -149,6 +151,7 @@ async def open_ground(plan: Plan, seed: int, tell: Callable[[str], None]) -> Asy
             pgbench=Pgbench(cluster.limits_dsn, cluster.folder),
             scripts=ScriptWriter(limits_connection),
             pool=pool,
+            show=show,
         )
 
 

@@ -2,7 +2,6 @@
 """How many whole lifecycles a second, and what one costs in CPU."""
 
 import asyncio
-import os
 import time
 from collections import Counter
 
@@ -34,7 +33,9 @@ async def measure(ground: Ground, figures: Figures) -> None:
     )
     await asyncio.sleep(window.counts_from - time.monotonic())
     before, busy_before = ground.cpu_seconds(), busy_seconds()
-    await asyncio.sleep(window.ends_at - time.monotonic())
+    while (left := window.ends_at - time.monotonic()) > 0:
+        ground.show(0.5 * (1 - left / plan.lifecycle_seconds))
+        await asyncio.sleep(min(left, 0.5))
     after, busy_after = ground.cpu_seconds(), busy_seconds()
     results = await running
     lifecycles = max(1, sum(result.lifecycles for result in results))
@@ -46,7 +47,6 @@ async def measure(ground: Ground, figures: Figures) -> None:
         "seconds": plan.lifecycle_seconds,
         "generator_cpu_ms_per_lifecycle": rounded(generator / lifecycles * 1000),
         "cpus_taken_by_others": rounded(max(0.0, busy) / plan.lifecycle_seconds),
-        "cpu_count": os.cpu_count(),
     }
     milli = {
         "server": server / lifecycles * 1000,

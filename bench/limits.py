@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 import tempfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -31,9 +32,13 @@ _PARAMETER = re.compile(r"\$(\d+)")
 _CLIENT = "lpad(to_hex(:client_id * 16 + {}), 12, '0')"
 
 
+WARM_UP = 6
+"""Transactions of each client that do not count: PostgreSQL plans a statement anew five times."""
+
+
 @dataclass(frozen=True, slots=True)
 class Script:
-    """A pgbench script with its variables."""
+    """A pgbench script with its variables. It counts its rounds in :n, from :first."""
 
     text: str
     variables: Mapping[str, str]
@@ -88,9 +93,12 @@ class ScriptWriter:
         return Script("\n".join(["\\set n :n + 1", *lines, ""]), self._variables)
 
     async def claim(self, sent: Sent) -> Script:
-        """Claim alone."""
+        """Claim alone; while it warms up, of no lane."""
         self._variables = {}
-        return Script(await self._statement(sent, {}) + ";\n", self._variables)
+        lanes = ",".join(str(lane) for lane in lanes_of(sent))
+        warm = f"(case when :n > :first + {WARM_UP} then '{{{lanes}}}' else '{{}}' end)::int4[]"
+        statement = await self._statement(sent, {}, lanes=warm)
+        return Script(f"\\set n :n + 1\n{statement};\n", self._variables)
 
     async def check(self, sent: Sent, request_id: UUID, first: int, last: int) -> Script:
         """Look at one of the requests that `Queue.fill` has numbered from first to last."""
@@ -108,13 +116,17 @@ class ScriptWriter:
             f" from (values (1)) as one left join ({last}) as found on true limit 1"
         )
 
-    async def _statement(self, sent: Sent, ids: Mapping[UUID, str]) -> str:
+    async def _statement(
+        self, sent: Sent, ids: Mapping[UUID, str], *, lanes: str | None = None
+    ) -> str:
         prepared = await self._connection.prepare(sent.sql)
         types = [parameter.name for parameter in prepared.get_parameters()]
         written = [
             self._argument(value, name, ids)
             for value, name in zip(sent.arguments, types, strict=True)
         ]
+        if lanes is not None:
+            written[sent.arguments.index(lanes_of(sent))] = lanes
         return _PARAMETER.sub(lambda match: written[int(match[1]) - 1], sent.sql)
 
     def _argument(self, value: object, type_name: str, ids: Mapping[UUID, str]) -> str:
@@ -128,6 +140,14 @@ class ScriptWriter:
         name = f"v{len(self._variables)}"
         self._variables[name] = _text(value, type_name)
         return f"(:{name}::{type_name})"
+
+
+def lanes_of(claim: Sent) -> list[int]:
+    """The lanes that a claim asks for: the first list of numbers among its arguments."""
+    for argument in claim.arguments:
+        if isinstance(argument, list) and argument and isinstance(argument[0], int):
+            return argument
+    raise ValueError("this claim names no lanes")
 
 
 def _is_id(value: object) -> bool:
@@ -177,18 +197,19 @@ class Pgbench:
         seconds: float | None = None,
         transactions: int | None = None,
     ) -> LimitResult:
-        """Run a script so long, or so often (all clients together)."""
+        """Run a script so long, or so often (all clients together, the warm-up apart)."""
         self._rounds += 1
         per_client = ["-T", str(max(1, round(seconds)))] if seconds else []
         if transactions:
-            per_client = ["-t", str(max(1, transactions // clients))]
+            per_client = ["-t", str(WARM_UP + max(1, transactions // clients))]
         return await asyncio.to_thread(self._run, script, clients, per_client)
 
     def _run(self, script: Script, clients: int, bounds: Sequence[str]) -> LimitResult:
         with tempfile.TemporaryDirectory(dir=self._folder) as folder:
             file = Path(folder) / "script.sql"
             file.write_text(script.text)
-            variables = {**script.variables, "n": str(self._rounds * ROUND)}
+            first = str(self._rounds * ROUND)
+            variables = {**script.variables, "n": first, "first": first}
             process = subprocess.Popen(
                 [
                     *(str(self._program), *_place(self._dsn), "-n", "-M", "prepared"),
@@ -212,15 +233,24 @@ class Pgbench:
             process.returncode = os.waitstatus_to_exitcode(status)
             if process.returncode:
                 raise RuntimeError(f"pgbench failed: {said[-3000:]}")
-            lines = [
-                line.split()
-                for log in Path(folder).glob("log.*")
-                for line in log.read_text().splitlines()
-            ]
-        latencies = [int(line[2]) / 1e6 for line in lines]
-        ended = [int(line[4]) + int(line[5]) / 1e6 for line in lines]
-        began = min(end - latency for end, latency in zip(ended, latencies, strict=True))
-        return LimitResult(latencies, max(ended) - began, usage.ru_utime + usage.ru_stime)
+            counted = [line for log in Path(folder).glob("log.*") for line in _counted(log)]
+        latencies = [latency for latency, _ in counted]
+        began = min(ended - latency for latency, ended in counted)
+        seconds = max(ended for _, ended in counted) - began
+        return LimitResult(latencies, seconds, usage.ru_utime + usage.ru_stime)
+
+
+def _counted(log: Path) -> list[tuple[float, float]]:
+    """Latency and end of each transaction of a log (client, number, µs, script, end), in seconds,
+    without each client's warm-up."""
+    seen: Counter[str] = Counter()
+    counted = []
+    for line in log.read_text().splitlines():
+        client, _, micros, _, seconds, fraction, *_ = line.split()
+        seen[client] += 1
+        if seen[client] > WARM_UP:
+            counted.append((int(micros) / 1e6, int(seconds) + int(fraction) / 1e6))
+    return counted
 
 
 def _place(dsn: str) -> list[str]:

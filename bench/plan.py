@@ -21,6 +21,7 @@ class Plan:
     crowd_pops: int = 60
     burst: int = 500
     burst_rounds: int = 3
+    calm_seconds_max: int = 60
 
 
 FULL = Plan()
@@ -38,4 +39,5 @@ QUICK = Plan(
     crowd_pops=10,
     burst=60,
     burst_rounds=1,
+    calm_seconds_max=6,
 )

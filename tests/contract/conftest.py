@@ -47,3 +47,10 @@ def http(server: RunningServer) -> Iterator[httpx.Client]:
     """A client of the server, over a real connection."""
     with httpx.Client(base_url=server.url, timeout=30) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def server_client(server: RunningServer) -> Iterator[httpx.Client]:
+    """One client for fixtures that live long."""
+    with httpx.Client(base_url=server.url, timeout=30) as client:
+        yield client

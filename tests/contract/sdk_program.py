@@ -49,7 +49,7 @@ from pydantic import BaseModel
 REGEN = "AI Horde Worker reGen:10.1.1:https://github.com/Haidra-Org/horde-worker-reGen"
 
 # The wire has grown since this SDK was made: `messages` of jobs and workers, `deleted` and
-# `proxy_passkey` of users, all of the heartbeat but `message`. A dry run's `lines` are our own. For
+# `proxy_passkey` of users, most of the heartbeat. A dry run's `lines` are our own. For
 # the rest, unknown names are errors.
 GROWN: tuple[type[BaseModel], ...] = (
     AIHordeHeartbeatResponse,

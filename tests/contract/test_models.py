@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Every answer of the v2 operations has exactly the fields that the contract names."""
+
+from uuid import uuid4
+
+import httpx
+import pytest
+from contract.conftest import Person
+from contract.wire import ask, assert_is, hand_in, image_body, picture, regen_pop, take
+
+MODEL = "model of the contract"
+
+
+@pytest.fixture(scope="module")
+def finished(server_client: httpx.Client, alice: Person, bob: Person) -> str:
+    """The id of a request that is done, by a worker that is online."""
+    request_id = ask(server_client, alice.headers, MODEL)
+    job = take(server_client, bob.headers, regen_pop("contract machine", MODEL))
+    assert server_client.put(job["r2_upload"], content=picture()).status_code == 200
+    note = {"type": "batch_index", "value": "see_ref", "ref": "0"}
+    done = hand_in(
+        server_client, bob.headers, id=job["id"], generation="R2", seed=1, gen_metadata=[note]
+    )
+    assert_is("GenerationSubmitted", done.json())
+    return request_id
+
+
+def test_a_request_that_waits_for_a_worker(http: httpx.Client, alice: Person) -> None:
+    answer = http.post(
+        "/api/v2/generate/async", headers=alice.headers, json=image_body(f"nobody's {uuid4()}")
+    )
+    assert answer.status_code == 202
+    queued = answer.json()
+    assert_is("RequestAsync", queued)
+    assert queued["warnings"][0]["code"] == "NoAvailableWorker"
+    check = http.get(f"/api/v2/generate/check/{queued['id']}").json()
+    assert_is("RequestStatusCheck", check)
+    assert check["is_possible"] is False
+    cancelled = http.delete(f"/api/v2/generate/status/{queued['id']}")
+    assert cancelled.status_code == 200
+    assert_is("RequestStatusStable", cancelled.json())
+
+
+def test_a_request_that_is_done(http: httpx.Client, finished: str) -> None:
+    assert_is("RequestStatusCheck", http.get(f"/api/v2/generate/check/{finished}").json())
+    status = http.get(f"/api/v2/generate/status/{finished}").json()
+    assert_is("RequestStatusStable", status)
+    (generation,) = status["generations"]
+    assert None not in generation.values()
+
+
+def test_a_dry_run(http: httpx.Client, alice: Person) -> None:
+    answer = http.post(
+        "/api/v2/generate/async", headers=alice.headers, json=image_body(MODEL, dry_run=True)
+    )
+    assert answer.status_code == 200
+    assert answer.json()["kudos"] > 0
+
+
+def test_a_job_and_the_lack_of_one(http: httpx.Client, alice: Person, bob: Person) -> None:
+    pop = regen_pop("contract machine", MODEL)
+    idle = http.post("/api/v2/generate/pop", headers=bob.headers, json=pop)
+    assert idle.status_code == 200
+    nothing = idle.json()
+    assert (nothing["id"], nothing["ids"]) == (None, [])
+    assert None not in nothing["skipped"].values()
+    assert None not in nothing["payload"].values()
+    loras = [{"name": "one"}, {"name": "7", "is_version": True, "inject_trigger": "t"}]
+    tis = [{"name": "two", "inject_ti": "prompt"}]
+    ask(http, alice.headers, MODEL, params={"loras": loras, "tis": tis, "clip_skip": 2})
+    job = take(http, bob.headers, pop)
+    assert_is("GenerationPayloadStable", job)
+    hand_in(http, bob.headers, id=job["id"], generation="faulted", state="faulted", seed=-1)
+
+
+@pytest.mark.usefixtures("finished")
+def test_accounts(http: httpx.Client, alice: Person, bob: Person) -> None:
+    for person in (alice, bob):
+        mine = http.get("/api/v2/find_user", headers=person.headers).json()
+        assert_is("UserDetails", mine)
+        public = http.get(f"/api/v2/users/{mine['id']}").json()
+        assert_is("UserDetails", public)
+        assert public["contact"] is None
+    everybody = http.get("/api/v2/users").json()
+    assert everybody
+    for user in everybody:
+        assert_is("UserDetails", user)
+        assert None not in user["kudos_details"].values()
+
+
+@pytest.mark.usefixtures("finished")
+def test_workers(http: httpx.Client, bob: Person) -> None:
+    workers = http.get("/api/v2/workers").json()
+    assert workers
+    for worker in workers:
+        assert_is("WorkerDetails", worker)
+        assert worker["performance"].endswith("megapixelsteps per second")
+    one = http.get("/api/v2/workers/name/contract machine").json()
+    assert_is("WorkerDetails", one)
+    assert one == http.get(f"/api/v2/workers/{one['id']}").json()
+    edited = http.put(
+        f"/api/v2/workers/{one['id']}", headers=bob.headers, json={"info": "by the contract"}
+    )
+    assert_is("ModifyWorker", edited.json())
+    assert edited.json() == {"info": "by the contract"}
+
+
+def test_a_worker_that_is_deleted(http: httpx.Client, bob: Person) -> None:
+    http.post(
+        "/api/v2/generate/pop", headers=bob.headers, json=regen_pop("short-lived machine", MODEL)
+    )
+    worker = http.get("/api/v2/workers/name/short-lived machine").json()
+    deleted = http.delete(f"/api/v2/workers/{worker['id']}", headers=bob.headers)
+    assert_is("DeletedWorker", deleted.json())
+    gone = http.get(f"/api/v2/workers/{worker['id']}")
+    assert (gone.status_code, gone.json()["rc"]) == (404, "WorkerNotFound")
+
+
+@pytest.mark.usefixtures("finished")
+def test_status(http: httpx.Client) -> None:
+    models = http.get("/api/v2/status/models").json()
+    assert models
+    for model in models:
+        assert_is("ActiveModel", model)
+    (same,) = http.get(f"/api/v2/status/models/{MODEL}").json()
+    assert same["name"] == MODEL
+    assert_is("HordePerformance", http.get("/api/v2/status/performance").json())
+    assert_is("HordeModes", http.get("/api/v2/status/modes").json())
+    for piece in http.get("/api/v2/status/news").json():
+        assert_is("Newspiece", piece)
+    assert http.get("/api/v2/status/heartbeat").json()["message"] == "OK"
+
+
+def test_refusals(http: httpx.Client) -> None:
+    refused = http.get(f"/api/v2/generate/check/{uuid4()}")
+    assert_is("RequestError", refused.json())
+    invalid = http.post("/api/v2/generate/async", headers={"apikey": "0000000000"}, json={})
+    assert invalid.status_code == 400
+    assert_is("RequestValidationError", invalid.json())
+    assert set(invalid.json()["errors"]) == {"prompt"}
