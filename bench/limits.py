@@ -96,7 +96,7 @@ class ScriptWriter:
         """Claim alone; while it warms up, of no lane."""
         self._variables = {}
         lanes = ",".join(str(lane) for lane in lanes_of(sent))
-        warm = f"(case when :n > :first + {WARM_UP} then '{{{lanes}}}' else '{{}}' end)::int4[]"
+        warm = f"(case when :n::bigint > :first::bigint + {WARM_UP} then '{{{lanes}}}' else '{{}}' end)::int4[]"
         statement = await self._statement(sent, {}, lanes=warm)
         return Script(f"\\set n :n + 1\n{statement};\n", self._variables)
 

@@ -156,6 +156,11 @@ async def test_a_slash_at_the_end_changes_nothing(http: httpx.AsyncClient) -> No
     assert answer.status_code == 200
 
 
+async def test_slashes_too_many_change_nothing(http: httpx.AsyncClient) -> None:
+    answer = await http.post("http://horde.test//api//echo", json={"prompt": "x"})
+    assert answer.status_code == 200
+
+
 async def test_what_is_not_there_is_json(http: httpx.AsyncClient) -> None:
     nowhere, wrong = await http.get("/api/nothing"), await http.delete("/api/echo")
     assert nowhere.status_code == 404

@@ -2,25 +2,13 @@
 """One live server for all contract tests, and people on it."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import httpx
 import pytest
+from contract.wire import Person
 from processes import RunningServer, data_folder
 
 KUDOS = 100_000
-
-
-@dataclass(frozen=True)
-class Person:
-    """Somebody with an account."""
-
-    key: str
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """The headers of their calls."""
-        return {"apikey": self.key}
 
 
 @pytest.fixture(scope="session")

@@ -5,8 +5,7 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from contract.conftest import Person
-from contract.wire import ask, assert_is, hand_in, image_body, picture, regen_pop, take
+from contract.wire import Person, ask, assert_is, hand_in, image_body, picture, regen_pop, take
 
 MODEL = "model of the contract"
 

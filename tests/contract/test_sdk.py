@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
-from contract.conftest import Person
+from contract.wire import Person
 from processes import Running, RunningServer, wait_until
 
 PROGRAM = Path(__file__).with_name("sdk_program.py")

@@ -2,6 +2,7 @@
 """The models of the v2 wire as facts, and the bodies that programs out there really send."""
 
 import json
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,18 @@ _TYPES: dict[str, tuple[type, ...]] = {
 }
 OLD_AGENT = "AI Horde Worker~unknown:24:https://github.com/db0/AI-Horde-Worker"
 REGEN_AGENT = "AI Horde Worker reGen:10.1.1:https://github.com/Haidra-Org/horde-worker-reGen"
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody with an account."""
+
+    key: str
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers of their calls."""
+        return {"apikey": self.key}
 
 
 def assert_is(model: str, value: Any, place: str = "") -> None:

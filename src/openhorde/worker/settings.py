@@ -42,8 +42,8 @@ class WorkerSettings(Struct, kw_only=True, frozen=True):
         ),
     ] = "An openhorde worker"
     worker_url: Annotated[
-        str, Meta(description="where people can read about this worker's software")
-    ] = "https://github.com/openhorde/openhorde"
+        str, Meta(description="where this worker's software is; empty: the horde's own source page")
+    ] = ""
     backend: Annotated[
         Literal["diffusers", "fake"],
         Meta(description="the engine: diffusers draws; fake invents pictures at once, for trials"),

@@ -7,6 +7,7 @@ what can be made once, at the start, is (routes, decoders, header lists).
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -53,6 +54,7 @@ _CROSS_ORIGIN = (
     ("Access-Control-Max-Age", "86400"),
 )
 _LENGTH_DIGITS_MAX = 15
+_SLASHES = re.compile("/{2,}")
 _REMEMBERED_MAX = 1_000
 _encode = msgspec.json.Encoder().encode
 _log = structlog.get_logger("openhorde.api")
@@ -137,6 +139,10 @@ class Application:
         method: str = scope["method"]
         limits: tuple[tuple[str, str], ...] = ()
         found = self._routes.find(path)
+        if found is None and "//" in path:
+            # An address that ends in a slash, joined with a path that begins with one.
+            path = _SLASHES.sub("/", path)
+            found = self._routes.find(path)
         if found is None:
             missing = _failure(404, f"There is nothing at {path}.")
             if method == "OPTIONS":

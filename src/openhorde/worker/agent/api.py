@@ -51,7 +51,8 @@ class Refused(Exception):
 
 def agent_words(settings: WorkerSettings) -> str:
     """How this software names itself: `name:version:url`."""
-    return f"openhorde worker:{__version__}:{settings.worker_url}"
+    url = settings.worker_url or f"{settings.horde_url}/source"
+    return f"openhorde worker:{__version__}:{url}"
 
 
 class HordeApi:
