@@ -43,6 +43,8 @@ async def measure(plan: Plan, seed: int, progress: Progress) -> tuple[Figures, d
     steps = steps_of(plan)
     bar = progress.add_task("", total=len(steps) + 1)
     figures = Figures()
+    took: dict[str, float] = {}
+    figures.details["seconds"] = took
 
     def tell(text: str) -> None:
         progress.update(bar, description=text)
@@ -58,7 +60,9 @@ async def measure(plan: Plan, seed: int, progress: Progress) -> tuple[Figures, d
             done = number
             tell(text)
             show(0)
+            began = time.monotonic()
             await step(ground, figures)
+            took[text] = round(time.monotonic() - began, 1)
         progress.update(bar, completed=len(steps) + 1)
         tell("cleaning up")
     depth.compare(figures, plan.depths)

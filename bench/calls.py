@@ -2,6 +2,7 @@
 """HTTP/1.1 by hand on kept connections: the load must cost less than what it measures."""
 
 import asyncio
+import time
 from typing import Any, NamedTuple
 
 import msgspec
@@ -35,7 +36,10 @@ class Connection(asyncio.Protocol):
     def call(self, request: bytes) -> "asyncio.Future[Answer]":
         """Send a request; the answer to wait for."""
         self._waiter = asyncio.get_running_loop().create_future()
-        self._transport.write(request)
+        if self._transport.is_closing():
+            self._waiter.set_exception(ConnectionError("the server closed the connection"))
+        else:
+            self._transport.write(request)
         return self._waiter
 
     def data_received(self, data: bytes) -> None:
@@ -64,8 +68,43 @@ class Connection(asyncio.Protocol):
         self._transport.close()
 
 
-async def connect(port: int) -> Connection:
-    """A connection to the server on this machine."""
+class Line:
+    """A connection that is made anew when the server has hung up on a quiet one.
+
+    A server may close a kept connection that has been idle; a call that crosses this was never
+    read, so it is sent again, as every HTTP client does. `reconnected` says how often, and after
+    how long a silence.
+    """
+
+    def __init__(self, port: int, connection: Connection) -> None:
+        self._port = port
+        self._connection = connection
+        self._quiet_since = time.monotonic()
+        self.reconnected: list[float] = []
+
+    async def call(self, request: bytes) -> Answer:
+        """Send a request and wait for the answer."""
+        silence_seconds = time.monotonic() - self._quiet_since
+        try:
+            answer = await self._connection.call(request)
+        except ConnectionError:
+            self.reconnected.append(silence_seconds)
+            self._connection = await _connected(self._port)
+            answer = await self._connection.call(request)
+        self._quiet_since = time.monotonic()
+        return answer
+
+    def close(self) -> None:
+        """Hang up."""
+        self._connection.close()
+
+
+async def connect(port: int) -> Line:
+    """A line to the server on this machine."""
+    return Line(port, await _connected(port))
+
+
+async def _connected(port: int) -> Connection:
     loop = asyncio.get_running_loop()
     _, connection = await loop.create_connection(Connection, HOST, port)
     return connection

@@ -13,7 +13,6 @@ from bench.ground import LOAD_PROCESSES, Ground
 from bench.limits import lanes_of
 from bench.load import CallResult
 
-START_SECONDS = 2.0
 POOL_CONNECTIONS = 12
 """As many as the server's pool has by default: more of pgbench's would not be the same work."""
 
@@ -55,6 +54,7 @@ async def _pop_together(ground: Ground, figures: Figures, key: str, label: str, 
         "heard_nothing": result.empty,
         "fitting_jobs_left": left,
         "errors": dict(result.errors.most_common(5)),
+        "reconnected": len(result.reconnected),
         "latency_ms": percentiles_milli(result.latencies),
         "limit_latency_ms": percentiles_milli(limit.latencies),
     }
@@ -137,7 +137,7 @@ async def burst(ground: Ground, figures: Figures) -> None:
 
 
 async def _together(ground: Ground, calls: Sequence[Sequence[bytes]], status: int) -> CallResult:
-    starts_at = time.monotonic() + START_SECONDS
+    starts_at = time.monotonic() + ground.plan.start_seconds
     parts = await asyncio.gather(
         *(
             ground.load(

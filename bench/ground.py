@@ -12,6 +12,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import asyncpg
 
+from bench import load
 from bench.calls import request_bytes
 from bench.demand import Shape, shapes
 from bench.filling import Queue
@@ -133,6 +134,10 @@ async def open_ground(
         server = await stack.enter_async_context(open_server(data))
         pool = stack.enter_context(
             ProcessPoolExecutor(LOAD_PROCESSES, multiprocessing.get_context("spawn"))
+        )
+        # Processes are started when they are first needed: not when a clock runs already.
+        await asyncio.gather(
+            *(asyncio.to_thread(pool.submit(load.ready).result) for _ in range(LOAD_PROCESSES))
         )
         yield Ground(
             plan=plan,

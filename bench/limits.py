@@ -46,11 +46,13 @@ class Script:
 
 @dataclass(frozen=True, slots=True)
 class LimitResult:
-    """What pgbench did. Latencies of its transactions in seconds."""
+    """What pgbench did. Latencies in seconds, of the transactions after the warm-up;
+    `transactions` and `cpu_seconds` are of all."""
 
     latencies: list[float]
     seconds: float
     cpu_seconds: float
+    transactions: int
 
     @property
     def per_second(self) -> float:
@@ -96,7 +98,8 @@ class ScriptWriter:
         """Claim alone; while it warms up, of no lane."""
         self._variables = {}
         lanes = ",".join(str(lane) for lane in lanes_of(sent))
-        warm = f"(case when :n::bigint > :first::bigint + {WARM_UP} then '{{{lanes}}}' else '{{}}' end)::int4[]"
+        is_warm = f":n::bigint > :first::bigint + {WARM_UP}"
+        warm = f"(case when {is_warm} then '{{{lanes}}}' else '{{}}' end)::int4[]"
         statement = await self._statement(sent, {}, lanes=warm)
         return Script(f"\\set n :n + 1\n{statement};\n", self._variables)
 
@@ -237,7 +240,9 @@ class Pgbench:
         latencies = [latency for latency, _ in counted]
         began = min(ended - latency for latency, ended in counted)
         seconds = max(ended for _, ended in counted) - began
-        return LimitResult(latencies, seconds, usage.ru_utime + usage.ru_stime)
+        cpu_seconds = usage.ru_utime + usage.ru_stime
+        transactions = len(counted) + WARM_UP * clients
+        return LimitResult(latencies, seconds, cpu_seconds, transactions)
 
 
 def _counted(log: Path) -> list[tuple[float, float]]:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import uvloop
 
-from bench.calls import Answer, Connection, connect, request_head
+from bench.calls import Answer, Line, connect, request_head
 
 PAUSE_SECONDS = 0.001
 ERRORS_MAX = 100
@@ -52,6 +52,7 @@ class LifecycleResult:
     cpu_seconds: float = 0.0
     latencies: dict[str, list[float]] = field(default_factory=dict)
     errors: Counter[str] = field(default_factory=Counter)
+    reconnected: list[float] = field(default_factory=list)
 
 
 class _Unexpected(Exception):
@@ -63,6 +64,11 @@ def run(work: Coroutine[Any, Any, Result]) -> Result:
     return uvloop.run(work)
 
 
+def ready() -> None:
+    """Nothing, for long enough that every process of a pool gets its share: now all is loaded."""
+    time.sleep(0.3)
+
+
 def lifecycles(port: int, slots: Sequence[Slot], window: Window) -> LifecycleResult:
     """Submit, pop, deliver and look at the result, again and again, on one connection a slot."""
     return run(_lifecycles(port, slots, window))
@@ -70,29 +76,28 @@ def lifecycles(port: int, slots: Sequence[Slot], window: Window) -> LifecycleRes
 
 async def _lifecycles(port: int, slots: Sequence[Slot], window: Window) -> LifecycleResult:
     result = LifecycleResult(latencies={name: [] for name in ("ask", "pop", "submit", "status")})
-    connections = [await connect(port) for _ in slots]
+    lines = [await connect(port) for _ in slots]
     await _sleep_until(window.starts_at)
     tasks = [
-        asyncio.create_task(_live(connection, slot, window, result))
-        for connection, slot in zip(connections, slots, strict=True)
+        asyncio.create_task(_live(line, slot, window, result))
+        for line, slot in zip(lines, slots, strict=True)
     ]
     await _sleep_until(window.counts_from)
     began = time.process_time()
     await _sleep_until(window.ends_at)
     result.cpu_seconds = time.process_time() - began
     await asyncio.gather(*tasks)
-    for connection in connections:
-        connection.close()
+    for line in lines:
+        result.reconnected += line.reconnected
+        line.close()
     return result
 
 
-async def _live(
-    connection: Connection, slot: Slot, window: Window, result: LifecycleResult
-) -> None:
+async def _live(line: Line, slot: Slot, window: Window, result: LifecycleResult) -> None:
     number = 0
     while time.monotonic() < window.ends_at:
         try:
-            times = await _lifecycle(connection, slot, slot.asks[number % len(slot.asks)], window)
+            times = await _lifecycle(line, slot, slot.asks[number % len(slot.asks)], window)
         except _Unexpected as error:
             result.errors[str(error)] += 1
             if result.errors.total() > ERRORS_MAX:
@@ -108,17 +113,15 @@ async def _live(
                 result.latencies[name] += seconds
 
 
-async def _lifecycle(
-    connection: Connection, slot: Slot, ask: bytes, window: Window
-) -> dict[str, list[float]]:
+async def _lifecycle(line: Line, slot: Slot, ask: bytes, window: Window) -> dict[str, list[float]]:
     """One lifecycle. Whoever pops gets the best job there is, so it may be a neighbour's; then
     the neighbour delivers ours, and the status is asked for until it is done."""
     times: dict[str, list[float]] = {"ask": [], "pop": [], "submit": [], "status": []}
-    request_id = _id_in(await _timed(connection, ask, times["ask"], 202))
+    request_id = _id_in(await _timed(line, ask, times["ask"], 202))
     # A lifecycle that is begun is finished, else its job would stay behind; but not for ever.
     deadline = window.ends_at + 30
     while True:
-        popped = await _timed(connection, slot.pop, times["pop"], 200)
+        popped = await _timed(line, slot.pop, times["pop"], 200)
         if NOTHING not in popped:
             break
         await _pause(deadline)
@@ -126,9 +129,9 @@ async def _lifecycle(
     head = request_head(
         "POST", "/api/v2/generate/submit", api_key=slot.owner_key, body_bytes=len(body)
     )
-    await _timed(connection, head + body, times["submit"], 200)
+    await _timed(line, head + body, times["submit"], 200)
     look = request_head("GET", f"/api/v2/generate/status/{request_id.decode()}")
-    while b'"done":true' not in await _timed(connection, look, times["status"], 200):
+    while b'"done":true' not in await _timed(line, look, times["status"], 200):
         await _pause(deadline)
     return times
 
@@ -139,9 +142,9 @@ async def _pause(deadline: float) -> None:
     await asyncio.sleep(PAUSE_SECONDS)
 
 
-async def _timed(connection: Connection, request: bytes, times: list[float], status: int) -> bytes:
+async def _timed(line: Line, request: bytes, times: list[float], status: int) -> bytes:
     began = time.perf_counter()
-    answer = await connection.call(request)
+    answer = await line.call(request)
     times.append(time.perf_counter() - began)
     if answer.status != status:
         raise _Unexpected(f"{answer.status} {answer.body[:200].decode(errors='replace')}")
@@ -165,6 +168,7 @@ class CallResult:
     empty: int
     errors: Counter[str]
     seconds: float = 0.0
+    reconnected: tuple[float, ...] = ()
 
 
 def sequence(port: int, requests: Sequence[bytes], status: int) -> CallResult:
@@ -173,25 +177,25 @@ def sequence(port: int, requests: Sequence[bytes], status: int) -> CallResult:
 
 
 async def _sequence(port: int, requests: Sequence[bytes], status: int) -> CallResult:
-    connection = await connect(port)
-    result = await _say(connection, requests, status)
-    connection.close()
+    line = await connect(port)
+    result = await _say(line, requests, status)
+    line.close()
     return result
 
 
-async def _say(connection: Connection, requests: Sequence[bytes], status: int) -> CallResult:
+async def _say(line: Line, requests: Sequence[bytes], status: int) -> CallResult:
     latencies: list[float] = []
     errors: Counter[str] = Counter()
     empty = 0
     for request in requests:
         began = time.perf_counter()
-        answer: Answer = await connection.call(request)
+        answer: Answer = await line.call(request)
         latencies.append(time.perf_counter() - began)
         if answer.status != status:
             errors[f"{answer.status} {answer.body[:200].decode(errors='replace')}"] += 1
         elif NOTHING in answer.body:
             empty += 1
-    return CallResult(latencies, empty, errors)
+    return CallResult(latencies, empty, errors, 0.0, tuple(line.reconnected))
 
 
 def together(
@@ -204,18 +208,18 @@ def together(
 async def _together(
     port: int, per_connection: Sequence[Sequence[bytes]], status: int, starts_at: float
 ) -> CallResult:
-    connections = [await connect(port) for _ in per_connection]
+    lines = [await connect(port) for _ in per_connection]
     await _sleep_until(starts_at)
     began = time.perf_counter()
     parts = await asyncio.gather(
         *(
-            _say(connection, requests, status)
-            for connection, requests in zip(connections, per_connection, strict=True)
+            _say(line, requests, status)
+            for line, requests in zip(lines, per_connection, strict=True)
         )
     )
     seconds = time.perf_counter() - began
-    for connection in connections:
-        connection.close()
+    for line in lines:
+        line.close()
     return joined(parts, seconds)
 
 
@@ -226,4 +230,5 @@ def joined(parts: Sequence[CallResult], seconds: float) -> CallResult:
         sum(part.empty for part in parts),
         sum((part.errors for part in parts), Counter()),
         seconds,
+        tuple(silence for part in parts for silence in part.reconnected),
     )

@@ -79,8 +79,13 @@ async def open_server(data: Path) -> AsyncIterator[Server]:
             stderr=log,
         )
     try:
-        await _until_it_answers(process, port, data / "server.log")
+        await _until_it_answers(process, port)
         yield Server(port, process.pid)
+    except Exception as error:
+        words = await asyncio.to_thread((data / "server.log").read_text, errors="replace")
+        state = "runs" if process.returncode is None else f"ended with {process.returncode}"
+        error.add_note(f"the server {state}; its last words: {words[-2000:]}")
+        raise
     finally:
         if process.returncode is None:
             process.terminate()
@@ -91,7 +96,7 @@ async def open_server(data: Path) -> AsyncIterator[Server]:
                 await process.wait()
 
 
-async def _until_it_answers(process: asyncio.subprocess.Process, port: int, log: Path) -> None:
+async def _until_it_answers(process: asyncio.subprocess.Process, port: int) -> None:
     heartbeat = request_bytes("GET", "/api/v2/status/heartbeat")
     for _ in range(START_SECONDS_MAX * 10):
         if process.returncode is not None:
@@ -106,5 +111,4 @@ async def _until_it_answers(process: asyncio.subprocess.Process, port: int, log:
         if answer.status == 200:
             return
         await asyncio.sleep(0.1)
-    words = await asyncio.to_thread(log.read_text, errors="replace")
-    raise RuntimeError(f"the server did not start: {words[-2000:]}")
+    raise RuntimeError("the server did not start")

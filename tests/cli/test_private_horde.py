@@ -96,22 +96,22 @@ async def test_a_folder_that_cannot_be_used_is_told(tmp_path: Path) -> None:
 
 
 async def test_a_child_that_dies_is_started_again(tmp_path: Path) -> None:
-    died = asyncio.Event()
+    told: asyncio.Queue[str] = asyncio.Queue()
     command = [sys.executable, "-c", "import signal; signal.pause()"]
     child = Child(
         "worker",
         command,
         os.environ,
         tmp_path / "worker.log",
-        lambda text: died.set(),
+        told.put_nowait,
         restart_seconds=(0.0,),
     )
     child.start()
     for _ in range(2):
         await child.running.wait()
         child.signal(signal.SIGKILL)
-        await died.wait()
-        died.clear()
+        assert "killed by signal 9" in await told.get()
+        assert await told.get() == "starting the worker again"
     await child.running.wait()
     assert child.crashes == 2
     await child.stop(60)

@@ -77,7 +77,8 @@ def say(**facts: Any) -> None:
 
 def wish(key: str, model: str, **changes: Any) -> ImageGenerateAsyncRequest:
     """A small image request."""
-    params = {"width": 64, "height": 64, "steps": 4, "n": changes.pop("n", 1)}
+    params = {"width": 64, "height": 64, "steps": 4, "n": 1}
+    params |= {name: changes.pop(name) for name in params if name in changes}
     return ImageGenerateAsyncRequest(
         apikey=key,
         prompt="a red circle ### blue",
@@ -195,7 +196,7 @@ def fail(asker: str, worker: str, model: str) -> None:
         "job": submission(worker, nobody, "1"),
         "worker": SingleWorkerDetailsRequest(worker_id=str(nobody)),
         "owner": ModifyWorkerRequest(apikey=asker, worker_id=machine[0].id_, maintenance=True),
-        "heavy": heavy(asker, model),
+        "heavy": wish("0000000000", model, width=2048, height=2048, steps=150),
         "anonymous": pop_request("0000000000", model),
         "taken": pop_request(asker, model),
     }
@@ -203,14 +204,6 @@ def fail(asker: str, worker: str, model: str) -> None:
         answer = client.submit_request(request, request.get_default_success_response_type())
         assert isinstance(answer, RequestErrorResponse), (name, answer)
         say(name=name, message=answer.message, rc=answer.rc)
-
-
-def heavy(key: str, model: str) -> ImageGenerateAsyncRequest:
-    """What nobody without kudos may ask."""
-    request = wish("0000000000", model)
-    request.params.width = request.params.height = 2048
-    request.params.steps = 150
-    return request
 
 
 def submission(key: str, job_id: JobID, seed: str | None) -> ImageGenerationJobSubmitRequest:

@@ -81,6 +81,7 @@ def test_both_spellings_of_unsafe_addresses_are_taken(
 ) -> None:
     body = regen_pop(REGEN, "a model nobody asks for")
     del body["allow_unsafe_ipaddr"]
+    body[spelling] = allowed
     answer = http.post(
         "/api/v2/generate/pop", headers=bob.headers, json={**body, spelling: allowed}
     )
@@ -140,7 +141,6 @@ def test_a_result_of_an_unknown_job_says_does_not_exist(
 ) -> None:
     answer = hand_in(http, bob.headers, id=job_id, generation="R2", seed=1)
     assert (answer.status_code, answer.json()["rc"]) == (404, "InvalidJobID")
-    assert answer.json()["message"].startswith("Processing Job with ID")
     assert "does not exist" in answer.json()["message"]
 
 

@@ -88,11 +88,9 @@ class Child:
             in_a_row = 0 if time.monotonic() - started > HEALTHY_SECONDS else in_a_row
             pause = self._restart_seconds[min(in_a_row, len(self._restart_seconds) - 1)]
             in_a_row += 1
-            self._say(
-                f"the {self.name} ended ({_ending(code)}); starting it again in {pause:g} s. "
-                f"Its log: {self.log}"
-            )
+            self._say(f"the {self.name} ended ({_ending(code)}). Its log: {self.log}")
             await asyncio.sleep(pause)
+            self._say(f"starting the {self.name} again")
 
     async def _live(self) -> int:
         """One life of the process: its exit code."""

@@ -113,9 +113,19 @@ async def post_image_submit(call: Call) -> Rewarded:
         faulted=said.state == "faulted",
         picture=None if picture == UPLOADED or said.state == "faulted" else picture,
         seed=said.seed,
-        metadata=msgspec.to_builtins(said.gen_metadata),
+        metadata=_notes(said),
     )
     return Rewarded(reward=await work.deliver(call.horde, call.caller, delivery) / 1000)
+
+
+def _notes(said: ImageSubmit) -> list[dict[str, Any]]:
+    """What the worker notes. Old ones say by the state alone that they censored a picture."""
+    notes: list[dict[str, Any]] = msgspec.to_builtins(said.gen_metadata)
+    censored = said.censored or said.state in ("censored", "csam")
+    if censored and not any(note["type"] == "censorship" for note in notes):
+        value = "csam" if said.state == "csam" else "nsfw"
+        notes.append({"type": "censorship", "value": value})
+    return notes
 
 
 OPERATIONS = (

@@ -67,7 +67,8 @@ def performance(kind: str, speed: float | None) -> str:
 def _show_image(shown: WorkerDetails, worker: ShownWorker, offer: dict[str, Any]) -> None:
     able = capabilities(worker.bridge_agent).words
     shown.max_pixels = offer.get("max_pixels")
-    shown.megapixelsteps_generated = worker.things / _MEGA
+    # Whole ones: the official SDK takes no fractions here.
+    shown.megapixelsteps_generated = worker.things // _MEGA
     shown.img2img = bool(offer.get("allow_img2img")) and "img2img" in able
     shown.painting = bool(offer.get("allow_painting")) and "inpainting" in able
     shown.post_processing = bool(offer.get("allow_post_processing"))

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""What a newcomer does first: `horde demo`, then `horde up` and a picture of one's own."""
+
+import re
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+from processes import Running, data_folder, environment, run_horde
+
+from openhorde.cli.children import horde_command
+from openhorde.cli.private_horde import free_port
+from openhorde.client.metadata import read_facts
+from openhorde.worker.demo.judge import judge
+
+PROMPT = "a red circle on a blue background"
+SECONDS_MAX = 300
+FOR_THE_DEMO_MODEL = ("--width", "64", "--height", "64", "--steps", "20", "--cfg", "5")
+
+
+def assert_shows_red_on_blue(file: Path) -> None:
+    """A red shape before blue, and the file says how it came to be."""
+    with Image.open(file) as picture:
+        seen = judge(np.asarray(picture.convert("RGB"))).attributes
+    assert (seen.colour, seen.background) == ("red", "blue")
+    facts = read_facts(file)
+    assert facts["prompt"] == PROMPT
+    assert facts["model"] == "openhorde_shapes"
+    assert facts["seed"].isdigit()
+
+
+def test_the_demo_draws_what_it_is_asked_for(tmp_path: Path) -> None:
+    out = tmp_path / "circle.webp"
+    done = subprocess.run(
+        horde_command("demo", "--prompt", PROMPT, "--out", str(out)),
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=SECONDS_MAX,
+        check=False,
+    )
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    assert re.search(r"cost [\d.]+ kudos", done.stdout)
+    for part in ("start-up", "queue", "drawing", "download"):
+        assert re.search(rf"{part} [\d.]+ s", done.stdout), done.stdout
+    assert_shows_red_on_blue(out)
+
+
+@pytest.fixture
+def up() -> Iterator[Running]:
+    """`horde up` on an empty folder, not started yet."""
+    with data_folder() as data:
+        port = free_port()
+        yield Running(data / "up.log", "up", "--data", str(data / "horde"), "--port", str(port))
+
+
+def test_a_horde_that_is_started_again_knows_its_people(up: Running, tmp_path: Path) -> None:
+    seen = []
+    for number in (1, 2):
+        up.log.unlink(missing_ok=True)
+        with up:
+            said = up.wait_for_word("Ctrl-C stops everything.")
+            url, key = found(r"is up at (\S+)", said), found(r"API key: (\S+)", said)
+            account = httpx.get(f"{url}/api/v2/find_user", headers={"apikey": key}).json()
+            seen.append((url, key, account["id"], account["username"]))
+            out = tmp_path / f"{number}.png"
+            access = ("--url", url, "--api-key", key)
+            run_horde("image", PROMPT, "--out", str(out), *FOR_THE_DEMO_MODEL, *access)
+            assert_shows_red_on_blue(out)
+            assert up.stop(signal.SIGINT) == 0
+    assert seen[0] == seen[1]
+
+
+def found(pattern: str, text: str) -> str:
+    """What the pattern's group stands for in the text."""
+    match = re.search(pattern, text)
+    assert match, text
+    return match[1]

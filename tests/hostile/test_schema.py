@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Every operation of the document, with data that fit it and data that do not (schemathesis)."""
+
+from typing import Any
+
+import pytest
+import schemathesis
+from hostile.attacks import Target
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from schemathesis import Case, GenerationMode
+from schemathesis.checks import CHECKS
+
+from openhorde.server.api.openapi import openapi_document
+from openhorde.server.api.table import OPERATIONS
+
+EXAMPLES = 25
+SEED = 7
+DOCUMENT = openapi_document(OPERATIONS)
+SCHEMA = schemathesis.openapi.from_dict(DOCUMENT)
+ALL = [result.ok() for result in SCHEMA.get_all_operations()]
+PROMISES = CHECKS.get_by_names(
+    [
+        "not_a_server_error",
+        "status_code_conformance",
+        "content_type_conformance",
+        "response_schema_conformance",
+    ]
+)
+
+
+def test_the_document_served_is_the_one_attacked(target: Target) -> None:
+    assert target.http.get("/api/openapi.json").json() == DOCUMENT
+
+
+@pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
+@pytest.mark.parametrize("operation", ALL, ids=lambda operation: operation.label)
+def test_every_answer_is_one_that_is_declared(
+    target: Target, operation: Any, mode: GenerationMode
+) -> None:
+    @seed(SEED)
+    @settings(
+        max_examples=EXAMPLES,
+        deadline=None,
+        database=None,
+        phases=[Phase.explicit, Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(case=operation.as_strategy(generation_mode=mode))
+    def attack(case: Case) -> None:
+        case.call_and_validate(
+            base_url=str(target.http.base_url), headers=target.headers, checks=PROMISES
+        )
+
+    attack()
