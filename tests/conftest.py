@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """What tests of all rooms share."""
 
+import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Generator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import uuid4
@@ -18,6 +19,16 @@ from openhorde.server.boot import STORE, open_horde
 from openhorde.server.kit.migrations import upgrade
 from openhorde.server.kit.postgres import start_embedded
 from openhorde.server.settings import ServerSettings
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Where CI=true, a skipped test is a failure: what it needs should have been there."""
+    report = yield
+    if report.skipped and os.environ.get("CI") == "true" and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped in CI: {report.longrepr}"
+    return report
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

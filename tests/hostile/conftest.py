@@ -28,11 +28,28 @@ def bystanders_key(server: RunningServer) -> str:
     return server.add_user("Bystander", kudos=100_000)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def target(server: RunningServer, key: str, bystanders_key: str) -> Iterator[Target]:
-    """The server, which works as before for others when the test is over."""
+    """The server as it is attacked."""
     with httpx.Client(base_url=server.url, timeout=60) as http:
-        found = Target(http, key, bystanders_key, server.port)
-        yield found
-        found.assert_well()
-    assert "call_failed" not in server.said()
+        yield Target(http, key, bystanders_key, server.port)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def others_are_served_afterwards(target: Target) -> Iterator[None]:
+    """After each file of attacks the server does all its work as before."""
+    yield
+    target.assert_well()
+
+
+@pytest.fixture(autouse=True)
+def nothing_failed_inside(target: Target, server: RunningServer) -> Iterator[None]:
+    """After each attack the server answers, and its log tells of no mistake of ours."""
+    read = server.log.stat().st_size
+    yield
+    assert target.http.get("/api/v2/status/heartbeat").json()["message"] == "OK"
+    with server.log.open("rb") as log:
+        log.seek(read)
+        news = log.read().decode(errors="replace")
+    assert "call_failed" not in news, news
+    assert "Traceback" not in news, news

@@ -204,14 +204,14 @@ class Queue:
 
     async def _read_depth(self) -> Snapshot:
         began = monotonic()
-        lanes = await work.queue_by_lane(self._statements)
+        lanes, pieces = await work.queue_depth(self._statements)
         unknown = [lane for lane in lanes if lane not in self._needs]
         if unknown:
             self._needs.update(await work.lanes_by_id(self._statements, unknown))
         slices: dict[str, list[RankSlice]] = {}
-        for piece in await work.queue_by_rank(self._statements):
+        for piece in pieces:
             slices.setdefault(piece.kind, []).append(piece)
-        kinds = {kind: Depth(pieces) for kind, pieces in slices.items()}
+        kinds = {kind: Depth(ordered) for kind, ordered in slices.items()}
         snapshot = Snapshot(began, lanes, kinds)
         self._snapshot_seconds = monotonic() - began
         self._snapshot = snapshot

@@ -138,14 +138,6 @@ class LaneLoad:
     things: int
 
 
-async def queue_by_lane(statements: Statements) -> dict[int, LaneLoad]:
-    """How much waits in each lane that is not empty."""
-    return {
-        row["lane"]: LaneLoad(row["requests"], row["jobs"], row["things"])
-        for row in await statements.rows("queue_by_lane")
-    }
-
-
 @dataclass(frozen=True, slots=True)
 class RankSlice:
     """A stretch of a kind's queue: its last rank, and what waits in it."""
@@ -157,9 +149,19 @@ class RankSlice:
     things: int
 
 
-async def queue_by_rank(statements: Statements) -> list[RankSlice]:
-    """The queue of each kind from front to back, cut into slices."""
-    return [RankSlice(*row) for row in await statements.rows("queue_by_rank")]
+async def queue_depth(
+    statements: Statements,
+) -> tuple[dict[int, LaneLoad], list[RankSlice]]:
+    """How much waits in each lane that is not empty, and in each slice of each kind's queue, the
+    slices from front to back."""
+    lanes: dict[int, LaneLoad] = {}
+    slices: list[RankSlice] = []
+    for kind, lane, rank, requests, jobs, things in await statements.rows("queue_depth"):
+        if lane is not None:
+            lanes[lane] = LaneLoad(requests, jobs, things)
+        else:
+            slices.append(RankSlice(kind, rank, requests, jobs, things))
+    return lanes, sorted(slices, key=lambda piece: piece.rank)
 
 
 async def highest_started_ranks(statements: Statements) -> dict[str, int]:

@@ -56,8 +56,10 @@ with favoured as (
     from chosen c
     join unnest($2::integer[], $3::text[], $4::double precision[], $5::integer[])
         as offered (lane, model, multiplier, amount) on offered.lane = c.lane
-), companions as (
-    select more.id
+), taken as (
+    select id, request_id, model, multiplier from terms
+    union all
+    select more.id, t.request_id, t.model, t.multiplier
     from terms t
     join requests r on r.id = t.request_id and r.batching
     cross join lateral (
@@ -75,9 +77,9 @@ with favoured as (
         deadline_at = now() + make_interval(secs => r.ttl_seconds * $9::integer),
         reward_milli = round(r.base_milli * t.multiplier),
         price_milli = round(r.price_each_milli * t.multiplier)
-    from terms t
+    from taken t
     join requests r on r.id = t.request_id
-    where j.id = t.id or j.id in (select id from companions)
+    where j.id = t.id
     returning
         j.id, j.request_id, j.kind, j.ordinal, j.rank, j.model, r.asked, r.body, r.sources,
         r.seed, r.ttl_seconds * $9 as ttl_seconds
@@ -145,25 +147,23 @@ with made as (
 )
 select id from made union all select id from lanes where signature = $2 limit 1;
 
--- name: queue_by_lane
--- How much waits in each lane.
-select lane, count(distinct request_id)::integer as requests, count(*)::integer as jobs,
+-- name: queue_depth
+-- How much waits: by lane (rank is null), and by kind from front to back in at most 256 slices
+-- (lane is null; rank is the last of the slice).
+with request as materialized (
+    select kind, lane, min(rank) as rank, count(*) as jobs, sum(things) as things
+    from jobs where state = 'waiting' group by request_id, kind, lane
+)
+select kind, lane, null::bigint as rank, count(*)::integer as requests, sum(jobs)::integer as jobs,
     sum(things)::bigint as things
-from jobs where state = 'waiting' group by lane;
-
--- name: queue_by_rank
--- The waiting requests of each kind in rank order, cut into at most 256 slices.
-select kind, max(rank) as rank, count(*)::integer as requests, sum(jobs)::integer as jobs,
-    sum(things)::bigint as things
+from request group by kind, lane
+union all
+select kind, null, max(rank), count(*)::integer, sum(jobs)::integer, sum(things)::bigint
 from (
     select kind, rank, jobs, things, ntile(256) over (partition by kind order by rank) as slice
-    from (
-        select kind, min(rank) as rank, count(*) as jobs, sum(things) as things
-        from jobs where state = 'waiting' group by kind, request_id
-    ) as request
-) as sliced
-group by kind, slice
-order by kind, rank;
+    from request
+) as placed
+group by kind, slice;
 
 -- name: highest_started_rank
 -- The highest rank of any job that a worker has taken, by kind: where virtual time stands.
