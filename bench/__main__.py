@@ -3,6 +3,7 @@
 
 import argparse
 import asyncio
+import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -39,7 +40,10 @@ def steps_of(plan: Plan) -> list[Step]:
 
 
 async def measure(plan: Plan, seed: int, progress: Progress) -> tuple[Figures, dict[str, object]]:
-    """Everything."""
+    """Everything. SIGTERM ends it as Ctrl-C does: nothing is left behind."""
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     steps = steps_of(plan)
     bar = progress.add_task("", total=len(steps) + 1)
     figures = Figures()
@@ -48,6 +52,8 @@ async def measure(plan: Plan, seed: int, progress: Progress) -> tuple[Figures, d
 
     def tell(text: str) -> None:
         progress.update(bar, description=text)
+        if not progress.console.is_terminal:
+            progress.console.print(text)
 
     done = 1
 

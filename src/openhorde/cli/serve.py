@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """`horde serve`: run a horde's server."""
 
-import asyncio
 import dataclasses
 from typing import Annotated
 
@@ -35,7 +34,7 @@ def serve(
 
     loaded = server_settings(host=host, port=port, data=data)
     with mendable():
-        asyncio.run(boot.serve(loaded))
+        boot.run(loaded)
 
 
 def _show_settings() -> None:

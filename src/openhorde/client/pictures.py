@@ -7,7 +7,7 @@ from typing import Any
 
 from openhorde import __version__
 from openhorde.client.metadata import with_facts
-from openhorde.wire.requests import GenerationMetadata, Warning
+from openhorde.wire.requests import Note, Warning
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ class Picture:
     model: str
     worker_id: str
     worker_name: str
-    gen_metadata: list[GenerationMetadata]
+    gen_metadata: list[Note]
     kudos: float
     censored: bool
     asked: dict[str, Any] = field(repr=False)

@@ -103,6 +103,14 @@ class GenerationMetadata(Struct, kw_only=True, omit_defaults=True):
     ref: Annotated[str, Meta(max_length=255)] | None = None
 
 
+class Note(Struct, kw_only=True):
+    """A `GenerationMetadata` as clients read it: they need not know every word of every horde."""
+
+    type: str
+    value: str
+    ref: str | None = None
+
+
 class Generation(Struct, kw_only=True):
     """One finished picture: `img` is a URL, or base64 WebP when the request said r2 false."""
 
@@ -114,7 +122,7 @@ class Generation(Struct, kw_only=True):
     worker_name: str
     state: Literal["ok", "censored", "csam"] = "ok"
     censored: bool = False
-    gen_metadata: list[GenerationMetadata] = field(default_factory=list)
+    gen_metadata: list[Note] = field(default_factory=list)
 
 
 class RequestStatus(RequestCheck, kw_only=True):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """From the bytes of a call to the structs its operation declares."""
 
+import re
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -11,6 +12,10 @@ from openhorde.server.api.plain import explain
 from openhorde.server.domain.refusals import Refusal
 
 _QUERY_FIELDS_MAX = 100
+_TOO_DEEP = "is nested too deeply"
+# Far more than any operation needs, far less than the interpreter bears wherever a body is walked.
+_DEPTH_MAX = 50
+_TEXT_OR_BRACKET = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[{\]}]', re.DOTALL)
 
 
 class BodyReader:
@@ -28,6 +33,8 @@ class BodyReader:
         """Raises Invalid naming the wrong field; Refusal NulByteInPayload."""
         if not raw or raw.isspace():
             raw = b"{}"
+        if _is_too_deep(raw):
+            raise Invalid({"body": _TOO_DEEP})
         try:
             if b"\\u0000" in raw and _holds_nul(msgspec.json.decode(raw)):
                 raise Refusal("NulByteInPayload")
@@ -69,9 +76,25 @@ def read_query(kind: type, query_string: str) -> Any:
         raise Invalid(explain(error, kind, value)) from None
 
 
+def _is_too_deep(raw: bytes) -> bool:
+    """Whether objects and lists lie in each other deeper than the bound."""
+    if raw.count(b"{") + raw.count(b"[") <= _DEPTH_MAX:
+        return False
+    depth = 0
+    for found in _TEXT_OR_BRACKET.finditer(raw):
+        match found[0]:
+            case b"{" | b"[":
+                depth += 1
+            case b"}" | b"]":
+                depth -= 1
+        if depth > _DEPTH_MAX:
+            return True
+    return False
+
+
 def _unreadable(error: Exception) -> str:
     if isinstance(error, RecursionError):
-        return "is nested too deeply"
+        return _TOO_DEEP
     if isinstance(error, UnicodeDecodeError):
         return "is not UTF-8"
     return f"is not JSON that can be read ({error})"

@@ -39,7 +39,7 @@ class TrainingPlan:
     seed: int = 0
     text_steps: int = 2000
     autoencoder_steps: int = 2600
-    decoder_steps: int = 1000
+    decoder_steps: int = 800
     denoiser_steps: int = 4500
     text_batch_size: int = 64
     autoencoder_batch_size: int = 16
