@@ -4,7 +4,6 @@
 import argparse
 import asyncio
 import signal
-import sys
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -60,7 +59,7 @@ async def measure(plan: Plan, seed: int, progress: Progress) -> tuple[Figures, d
     def show(share: float) -> None:
         progress.update(bar, completed=done + share)
 
-    async with open_ground(plan, seed, tell, show) as ground:
+    async with asyncio.timeout(plan.seconds_max), open_ground(plan, seed, tell, show) as ground:
         machine = facts(await ground.connection.fetchval("show server_version"))
         for number, (text, step) in enumerate(steps, start=1):
             done = number
@@ -113,4 +112,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

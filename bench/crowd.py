@@ -93,7 +93,10 @@ async def _fill(ground: Ground, offer: Any, count: int) -> list[int]:
 async def burst(ground: Ground, figures: Figures) -> None:
     """Requests from many accounts at the same instant, each on its own connection."""
     plan = ground.plan
-    succeeded, seconds, latencies, errors = 0, [], [], {}
+    succeeded = 0
+    seconds: list[float] = []
+    latencies: list[float] = []
+    errors: dict[str, int] = {}
     for number in range(plan.burst_rounds):
         ground.show(number / (plan.burst_rounds + 1))
         await ground.empty()

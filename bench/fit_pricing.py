@@ -10,6 +10,7 @@ that range count a tenth, and samplers that no request can name are left out. Ne
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.optimize import least_squares
@@ -39,7 +40,7 @@ def price(point: dict[str, str], constants: dict[str, float]) -> float:
         factor *= constants["source_fixed"] + constants["source_strength"] * float(point["denoise"])
     if point["source_processing"] == "outpainting":
         factor *= constants["outpainting"]
-    kudos = constants["start"] + constants["size"] * area ** constants["size_power"]
+    kudos: float = constants["start"] + constants["size"] * area ** constants["size_power"]
     each = constants["step"] + constants["step_size"] * area ** constants["step_power"]
     kudos += steps * each * factor
     if point["hires_fix"] == "True":
@@ -62,7 +63,7 @@ def fit(points: list[dict[str, str]]) -> dict[str, float]:
     kudos = np.log([float(point["kudos"]) for point in points])
     weights = np.array([1.0 if common(point) else 0.1 for point in points])
 
-    def residuals(vector: np.ndarray) -> np.ndarray:
+    def residuals(vector: Any) -> Any:
         constants = dict(zip(NAMES, vector, strict=True))
         return weights * (np.log([price(point, constants) for point in points]) - kudos)
 

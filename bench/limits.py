@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 import tempfile
+import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -31,6 +32,9 @@ ROUND = 1_000_000_000
 _PARAMETER = re.compile(r"\$(\d+)")
 _CLIENT = "lpad(to_hex(:client_id * 16 + {}), 12, '0')"
 
+
+SECONDS_MAX = 300
+"""When a run of pgbench is given up."""
 
 WARM_UP = 6
 """Transactions of each client that do not count: PostgreSQL plans a statement anew five times."""
@@ -231,8 +235,11 @@ class Pgbench:
                 text=True,
             )
             assert process.stdout is not None
+            watch = threading.Timer(SECONDS_MAX, process.kill)
+            watch.start()
             said = process.stdout.read()
             _, status, usage = os.wait4(process.pid, 0)
+            watch.cancel()
             process.returncode = os.waitstatus_to_exitcode(status)
             if process.returncode:
                 raise RuntimeError(f"pgbench failed: {said[-3000:]}")

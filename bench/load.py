@@ -14,6 +14,7 @@ from bench.calls import Answer, Line, connect, request_head
 
 PAUSE_SECONDS = 0.001
 ERRORS_MAX = 100
+SECONDS_MAX = 300
 NOTHING = b'"id":null'
 _ID = b'"id":"'
 _ID_LENGTH = 36
@@ -60,8 +61,8 @@ class _Unexpected(Exception):
 
 
 def run(work: Coroutine[Any, Any, Result]) -> Result:
-    """Run on the fast loop."""
-    return uvloop.run(work)
+    """Run on the fast loop, but not for ever."""
+    return uvloop.run(asyncio.wait_for(work, SECONDS_MAX))
 
 
 def ready() -> None:

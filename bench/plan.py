@@ -9,7 +9,8 @@ class Plan:
     """Counts and times of a run. All of them bound it; none of them is a verdict.
 
     `start_seconds` is what load processes have to connect before the clock starts;
-    `calm_seconds_max` is the longest wait for the server's standing duties.
+    `calm_seconds_max` is the longest wait for the server's standing duties;
+    after `seconds_max` the run is given up.
     """
 
     slots: int = 16
@@ -27,6 +28,7 @@ class Plan:
     burst_rounds: int = 3
     calm_seconds_max: int = 60
     start_seconds: float = 2.0
+    seconds_max: int = 3_600
 
 
 FULL = Plan()
@@ -46,4 +48,5 @@ QUICK = Plan(
     burst_rounds=1,
     calm_seconds_max=3,
     start_seconds=0.5,
+    seconds_max=240,
 )

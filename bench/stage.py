@@ -103,9 +103,9 @@ async def _until_it_answers(process: asyncio.subprocess.Process, port: int) -> N
             break
         try:
             connection = await connect(port)
-            answer = await connection.call(heartbeat)
+            answer = await asyncio.wait_for(connection.call(heartbeat), timeout=10)
             connection.close()
-        except OSError:
+        except (OSError, TimeoutError):
             await asyncio.sleep(0.1)
             continue
         if answer.status == 200:

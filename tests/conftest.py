@@ -50,7 +50,7 @@ async def postgres_dsn() -> AsyncIterator[str]:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def template_database(postgres_dsn: str) -> str:
-    """The name of a database that is up to date and empty: cloning it is quicker than making one."""
+    """The name of a database that is up to date and empty: a clone is quicker than a new one."""
     name = "template_horde"
     await _administer(postgres_dsn, f"create database {name}")
     connection = await asyncpg.connect(_dsn_of(postgres_dsn, name))

@@ -20,7 +20,7 @@ from openhorde.cli.private_horde import free_port
 
 T = TypeVar("T")
 
-PATIENCE_SECONDS = 120.0
+PATIENCE_SECONDS = 300.0
 PAUSE_SECONDS = 0.05
 
 
@@ -176,4 +176,4 @@ class RunningServer(Running):
             beat = httpx.get(f"{self.url}/api/v2/status/heartbeat", timeout=5)
         except httpx.HTTPError:
             return False
-        return beat.json()["db_connection"] == "OK"
+        return bool(beat.json()["db_connection"] == "OK")

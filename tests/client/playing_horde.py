@@ -152,7 +152,8 @@ class PlayingHorde:
             )
             if self.refusals[path]:
                 return self.refusals[path].pop(0)
-            return answer(request)
+            answered: Response = answer(request)
+            return answered
 
         return endpoint
 

@@ -18,7 +18,7 @@ from contract.wire import Person
 from processes import Running, RunningServer, wait_until
 
 PROGRAM = Path(__file__).with_name("sdk_program.py")
-SECONDS_MAX = 120
+SECONDS_MAX = 300
 DRAWN_BY_OUR_WORKER = "model of our worker"
 DRAWN_BY_HAND = "model of the SDK"
 

@@ -221,7 +221,7 @@ def test_what_is_accepted_is_affordable_or_within_the_limits(
     estimate_milli: int,
 ) -> None:
     wanted = request(params, models=models, slow_workers=slow_workers, allow_downgrade=True)
-    load = {"queued_jobs": queued_jobs, "threads": threads}
+    load: dict[str, Any] = {"queued_jobs": queued_jobs, "threads": threads}
     done = accept(wanted, RICH, REFERENCE, **load, estimate_milli=estimate_milli)
     if done.reserve_milli:
         assert done.request == wanted

@@ -26,9 +26,7 @@ REFERENCE = Reference.from_json(
 
 
 def request(params: dict[str, Any] | None = None, **fields: Any) -> ImageRequest:
-    return ImageRequest(
-        **dict[str, Any](prompt="a", params=ImageParams(**(params or {}))) | fields
-    )
+    return ImageRequest(**dict[str, Any](prompt="a", params=ImageParams(**(params or {}))) | fields)
 
 
 def request_of(point: dict[str, str]) -> ImageRequest:

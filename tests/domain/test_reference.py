@@ -25,7 +25,7 @@ def test_facts_come_from_the_reference_without_empty_requirements() -> None:
 
 
 def test_only_known_families_are_known() -> None:
-    assert REFERENCE.known == {"stable_diffusion", "AlbedoBase XL", "bare"}
+    assert REFERENCE.known == frozenset({"stable_diffusion", "AlbedoBase XL", "bare"})
     assert not REFERENCE.is_known("odd one")
     assert not REFERENCE.is_known("never heard of")
 

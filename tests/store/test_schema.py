@@ -4,6 +4,7 @@
 import asyncio
 
 import asyncpg
+import pytest
 from cast import Cast
 
 from openhorde.server.actions.horde import Horde
@@ -44,9 +45,5 @@ async def test_servers_that_start_at_once_do_not_collide(fresh_database: str) ->
 async def test_nobody_edits_the_ledger(horde: Horde, cast: Cast) -> None:
     await cast.alice()
     for statement in ("update transfers set amount_milli = 1", "delete from transfers"):
-        try:
+        with pytest.raises(asyncpg.RaiseError, match="append only"):
             await horde.pool.execute(statement)
-        except asyncpg.RaiseError as error:
-            assert "append only" in str(error)
-        else:
-            raise AssertionError(statement)

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 STORE = "openhorde.server.store"
+KEEP_ALIVE_SECONDS = 75
 
 log = structlog.get_logger()
 
@@ -201,6 +202,8 @@ async def serve(settings: ServerSettings) -> None:
         family=socket.AF_INET6 if ":" in settings.host else socket.AF_INET,
         backlog=2048,
     ) as listener:
+        # Head and body of an answer are sent apart; without this the body would wait for an echo.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         port = listener.getsockname()[1]
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         public_url = settings.public_url or f"http://{host}:{port}"
@@ -213,6 +216,7 @@ async def serve(settings: ServerSettings) -> None:
                     lifespan="off",
                     proxy_headers=False,
                     server_header=False,
+                    timeout_keep_alive=KEEP_ALIVE_SECONDS,
                     timeout_graceful_shutdown=20,
                 )
             )

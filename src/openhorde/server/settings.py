@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 Network = IPv4Network | IPv6Network
+DATA = Path("data")
 
 
 class SettingError(ValueError):
@@ -24,7 +25,9 @@ class ServerSettings:
 
     host: str = _setting("127.0.0.1", "address to listen on")
     port: int = _setting(7001, "port to listen on; 0 takes a free one")
-    data: Path = _setting(Path("data"), "folder for the embedded database and local pictures")
+    data: Path = field(
+        default=DATA, metadata={"help": "folder for the embedded database and local pictures"}
+    )
     public_url: str = _setting("", "how the outside reaches this server; empty: http://HOST:PORT")
     database_url: str = _setting("", "PostgreSQL 15 or newer; empty starts the embedded one")
     database_connections: int = _setting(12, "connections in the pool, 2 to 200")

@@ -28,7 +28,7 @@ def request(models: tuple[str, ...] = (), **params: Any) -> ImageRequest:
         ({"control_type": "canny", "steps": 41}, 40),
     ],
 )
-def test_effective_steps(params: dict[str, object], steps: int) -> None:
+def test_effective_steps(params: dict[str, Any], steps: int) -> None:
     assert image.steps(request(**params)) == steps
 
 

@@ -64,7 +64,7 @@ def test_it_is_a_stable_diffusion_pipeline(pipeline: Any) -> None:
 
 
 def test_held_out_prompts_give_what_they_ask_for(pipeline: Any) -> None:
-    prompts = held_out_prompts(24, seed=5)
+    prompts = held_out_prompts(48, seed=0)
     assert all(is_held_out(prompt.wanted) for prompt in prompts)
     pictures = make_pictures(pipeline, prompts, HORDE_DEFAULTS)
     wrong = [
@@ -72,7 +72,7 @@ def test_held_out_prompts_give_what_they_ask_for(pipeline: Any) -> None:
         for prompt, picture in zip(prompts, pictures, strict=True)
         if not agrees(prompt.wanted, judge(picture).attributes, TOGETHER)
     ]
-    assert len(wrong) <= 2, wrong
+    assert len(wrong) <= 0.1 * len(prompts), wrong
 
 
 def test_a_red_circle_on_a_blue_background_is_just_that(pipeline: Any) -> None:
@@ -96,7 +96,8 @@ def test_a_picture_can_be_repainted_from_another(pipeline: Any) -> None:
     result = repaint(
         "a large red circle in the centre on a white background",
         image=start,
-        strength=0.4,
+        strength=0.6,
+        guidance_scale=5.0,
         num_inference_steps=20,
         generator=torch.Generator().manual_seed(0),
     )

@@ -77,7 +77,7 @@ def test_clip_skip_takes_an_earlier_layer(studio: Any) -> None:
 
 def test_embeddings_are_those_of_diffusers(studio: Any) -> None:
     pipeline = studio.model("tiny").from_text
-    ours = condition(pipeline, "a red circle", "blue", 1, True)
+    ours: Any = condition(pipeline, "a red circle", "blue", 1, True)
     theirs = pipeline.encode_prompt("a red circle", "cpu", 1, True, "blue")
     assert torch.allclose(ours.prompt, theirs[0], atol=1e-5)
     assert torch.allclose(ours.negative, theirs[1], atol=1e-5)

@@ -53,7 +53,7 @@ class SingleFlight(Generic[Value]):
 
 @dataclass(slots=True)
 class Fitting:
-    """An offer, and which lanes it has been found to fit. Lanes never change, so this stays true."""
+    """An offer, and which lanes it has been found to fit. Lanes never change: it stays true."""
 
     offer: Offer
     lanes: dict[int, bool] = field(default_factory=dict)

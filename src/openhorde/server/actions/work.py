@@ -176,7 +176,8 @@ async def deliver(horde: "Horde", owner: "Account", delivery: Delivery) -> int:
 
 
 async def _pay(horde: "Horde", owner: "Account", job: JobFacts, delivery: Delivery) -> int:
-    assert job.reward_milli is not None and job.price_milli is not None
+    assert job.reward_milli is not None
+    assert job.price_milli is not None
     censored = any(entry["type"] == "censorship" for entry in delivery.metadata)
     transfers = ledger.deliver(
         job.id,

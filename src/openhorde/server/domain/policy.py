@@ -15,7 +15,6 @@ from openhorde.server.domain.refusals import Refusal
 from openhorde.server.domain.requester import Requester
 from openhorde.wire.requests import ImageRequest
 
-
 SIDE_START_PIXELS: Final = 1024
 SIDE_PIXELS_PER_THREAD: Final = 10
 SIDE_PIXELS_PER_REQUEST: Final = 0.9

@@ -2,6 +2,7 @@
 """What is known about models: their family (baseline), their needs and which names are known."""
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 from msgspec import Struct, field
@@ -81,15 +82,7 @@ class Reference:
 
     def facts(self, name: str) -> ModelFacts:
         """What is known about `name`; for an unknown one, what the name itself says."""
-        found = self._facts.get(name)
-        if found is not None:
-            return found
-        tags = (baseline for tag, baseline in NAME_TAGS.items() if tag in name)
-        return ModelFacts(
-            name=name,
-            baseline=next(tags, DEFAULT_BASELINE),
-            inpainting="inpaint" in name.lower(),
-        )
+        return self._facts.get(name) or _unlisted(name)
 
     def baseline(self, name: str) -> str:
         """The model's family."""
@@ -132,6 +125,16 @@ def owner_of(model: str) -> str | None:
 def is_special(model: str) -> bool:
     """Whether the model is reserved for special users."""
     return SPECIAL_MARK in model
+
+
+@lru_cache(maxsize=10_000)
+def _unlisted(name: str) -> ModelFacts:
+    tags = (baseline for tag, baseline in NAME_TAGS.items() if tag in name)
+    return ModelFacts(
+        name=name,
+        baseline=next(tags, DEFAULT_BASELINE),
+        inpainting="inpaint" in name.lower(),
+    )
 
 
 def _facts(name: str, entry: Mapping[str, Any]) -> ModelFacts:

@@ -54,6 +54,6 @@ def configure_logs(json: bool = False, level: str = "info") -> None:
 def _renderers(json: bool) -> list[Processor]:
     if json:
         return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
-    # The richer formatters print local variables: keys, prompts, and deep bodies for minutes on end.
+    # The richer formatters print local variables: keys, prompts, deep bodies for minutes on end.
     plain = structlog.dev.plain_traceback
     return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]

@@ -69,7 +69,7 @@ class FoldAccount:
 
 
 async def take_unfolded(statements: Statements) -> list[Transfer]:
-    """Take a batch of transfers that no balance shows yet; it comes back if the transaction fails."""
+    """Take a batch of transfers that no balance shows yet, for as long as the transaction lives."""
     return [_transfer(row) for row in await statements.rows("take_unfolded")]
 
 

@@ -7,8 +7,8 @@ from openhorde.server.actions.horde import Horde
 from openhorde.server.domain import ledger
 from openhorde.server.domain.requester import floor_milli
 from openhorde.server.store import kudos
-from openhorde.server.store.users import ANONYMOUS_ID, is_pseudonymous
 from openhorde.server.store.kudos import FoldAccount
+from openhorde.server.store.users import ANONYMOUS_ID, is_pseudonymous
 
 
 async def run(horde: Horde) -> None:

@@ -56,6 +56,7 @@ _BACKGROUND_PHRASES = (
     "with a {b} background",
     "against a {b} background",
     "over a {b} background",
+    "over {b}",
     "in front of a {b} background",
     "on a {b} backdrop",
     "on a plain {b} background",
@@ -141,7 +142,7 @@ _MEANINGLESS_CAPTIONS = (
 # Wordings that only the evaluation uses: {c} colour, {s} shape, {b} background.
 HELD_OUT_TEMPLATES = (
     "an illustration of one {c} {s} in front of a {b} backdrop",
-    "{c} {s} over {b}",
+    "{c} {s} in front of {b}",
     "{b} backdrop, {c} {s}",
     "a simple {s}, {c}, with a plain {b} background",
     "The background is {b} and the {s} is {c}.",

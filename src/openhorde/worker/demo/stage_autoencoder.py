@@ -24,6 +24,7 @@ from openhorde.worker.demo.stages import Stage, StageSettings
 _DIVERGENCE_WEIGHT = 1e-3
 _EDGE_WEIGHT = 0.5
 _MEASURED_DRAWINGS = 512
+_SILENT_LOG_VARIANCE = -20.0
 
 
 def pictures_to_tensor(pictures: NDArray[np.uint8], device: torch.device) -> torch.Tensor:
@@ -116,6 +117,18 @@ def train_decoder(
         return _difference_loss(rebuilt, pictures, 0.0)
 
     return stage.run(loss_of_batch, lambda network: _measure(network, device))
+
+
+@torch.no_grad()
+def silence_encoder_noise(autoencoder: Any) -> None:
+    """Make the encoder's latents exact, in place.
+
+    Image-to-image pipelines start from a noisy latent of the given picture. The denoiser is
+    trained on latents without that noise and would read it as part of the picture.
+    """
+    channels = autoencoder.config.latent_channels
+    autoencoder.quant_conv.weight[channels:] = 0.0
+    autoencoder.quant_conv.bias[channels:] = _SILENT_LOG_VARIANCE
 
 
 @torch.no_grad()

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -137,8 +138,13 @@ def train_denoiser(
     measured_prompts: int = 63,
 ) -> Any:
     """Train or resume the denoiser and return it."""
-    pool_generator = np.random.default_rng([seed, 3])
-    pool = build_pool(pool_size, pool_generator, autoencoder, text_encoder, tokenizer, device)
+
+    @cache
+    def pool() -> Pool:
+        # Made when first needed: a stage that is already trained to the end needs none.
+        pool_generator = np.random.default_rng([seed, 3])
+        return build_pool(pool_size, pool_generator, autoencoder, text_encoder, tokenizer, device)
+
     torch.manual_seed(seed + 2)
     generator = np.random.default_rng([seed, 4])
     network = build_denoiser().to(memory_format=torch.channels_last)
@@ -147,7 +153,7 @@ def train_denoiser(
 
     def loss_of_batch(network: Any) -> torch.Tensor:
         rows = torch.from_numpy(generator.integers(pool_size, size=settings.batch_size))
-        return _velocity_loss(network, pool, rows.to(device), alphas_kept)
+        return _velocity_loss(network, pool(), rows.to(device), alphas_kept)
 
     def measure(network: Any) -> str:
         return measure_agreement(

@@ -21,7 +21,11 @@ from transformers import CLIPTokenizer
 
 from openhorde.worker.demo.captions import known_words
 from openhorde.worker.demo.networks import build_scheduler
-from openhorde.worker.demo.stage_autoencoder import train_autoencoder, train_decoder
+from openhorde.worker.demo.stage_autoencoder import (
+    silence_encoder_noise,
+    train_autoencoder,
+    train_decoder,
+)
 from openhorde.worker.demo.stage_denoiser import train_denoiser
 from openhorde.worker.demo.stage_text import train_text_encoder
 from openhorde.worker.demo.stages import StageSettings
@@ -37,10 +41,10 @@ class TrainingPlan:
     """Everything that decides what the trained model will be, but for the code itself."""
 
     seed: int = 0
-    text_steps: int = 2000
+    text_steps: int = 2600
     autoencoder_steps: int = 2600
     decoder_steps: int = 800
-    denoiser_steps: int = 4500
+    denoiser_steps: int = 5400
     text_batch_size: int = 64
     autoencoder_batch_size: int = 16
     denoiser_batch_size: int = 32
@@ -110,6 +114,9 @@ def train(plan: TrainingPlan, output: Path, checkpoints: Path, device: torch.dev
         plan.pool_size,
         plan.measured_prompts,
     )
+    silence_encoder_noise(polished)
+    # A tokenizer that has been used keeps the padding of its last call, so a fresh one is written.
+    tokenizer = write_tokenizer(checkpoints / "tokenizer", known_words())
     write_pipeline(output, tokenizer, text_encoder, polished, denoiser)
     shutil.copy(checkpoints / "tokenizer" / "vocab.json", output / "tokenizer")
     shutil.copy(checkpoints / "tokenizer" / "merges.txt", output / "tokenizer")
