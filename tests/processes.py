@@ -149,7 +149,7 @@ class RunningServer(Running):
     def start(self) -> None:
         """Start, and wait until calls are answered."""
         super().start()
-        wait_until(self._answers, f"the server answers, see {self.log}")
+        wait_until(self.answers, f"the server answers, see {self.log}")
 
     def add_user(self, name: str, *, kudos: int = 0, trusted: bool = True) -> str:
         """A new account's API key."""
@@ -170,7 +170,7 @@ class RunningServer(Running):
             *(*arguments, *polling, *retrying, "--worker-name", name, *options),
         )
 
-    def _answers(self) -> bool:
+    def answers(self) -> bool:
         assert self.lives, f"the server ended:\n{self.said()}"
         try:
             beat = httpx.get(f"{self.url}/api/v2/status/heartbeat", timeout=5)

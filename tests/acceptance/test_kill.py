@@ -50,8 +50,7 @@ def test_nothing_is_lost_or_paid_twice_when_everything_is_killed(server: Running
         one.start()
         in_the_middle(server, after=48)
         kill_postgres(server)
-        server.kill()
-        server.start()
+        wait_until(server.answers, "the server finds its database again")
         wait_until(lambda: all_done(server, asked), "every request is done")
         assert one.stop() == 0
         assert two.stop() == 0

@@ -38,6 +38,8 @@ def loiterers(request: pytest.FixtureRequest, target: Target) -> Iterator[list[s
 def test_others_are_served_meanwhile(target: Target) -> None:
     for _ in range(5):
         target.assert_well()
+    beat = target.http.get("/api/v2/status/heartbeat")
+    assert beat.json()["message"] == "OK"
 
 
 def test_the_server_forgets_those_who_leave(target: Target, loiterers: list[socket.socket]) -> None:

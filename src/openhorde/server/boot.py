@@ -29,7 +29,11 @@ from openhorde.server.kit.database import open_pool, prepare_connection
 from openhorde.server.kit.fetch import Fetcher
 from openhorde.server.kit.logs import configure_logs
 from openhorde.server.kit.migrations import Phase, upgrade
-from openhorde.server.kit.postgres import start_embedded
+from openhorde.server.kit.postgres import (
+    EmbeddedPostgres,
+    EmbeddedPostgresFailure,
+    start_embedded,
+)
 from openhorde.server.kit.queries import load_queries
 from openhorde.server.settings import ServerSettings, SettingError
 from openhorde.server.store.blobs import Blobs, local_blobs, s3_blobs
@@ -44,21 +48,38 @@ if TYPE_CHECKING:
 
 STORE = "openhorde.server.store"
 KEEP_ALIVE_SECONDS = 75
+GUARD_SECONDS = 1.0
 
 log = structlog.get_logger()
 
 
 @asynccontextmanager
 async def open_database(settings: ServerSettings) -> AsyncIterator[str]:
-    """The DSN of the database, as long as it is needed; without one given, the embedded one."""
+    """The DSN of the database, as long as it is needed; without one given, the embedded one.
+
+    The embedded one is started again should it die meanwhile.
+    """
     if settings.database_url:
         yield settings.database_url
         return
     embedded = await start_embedded(settings.data / "postgres")
+    guard = asyncio.create_task(_guard(embedded))
     try:
         yield embedded.dsn
     finally:
+        guard.cancel()
+        await asyncio.wait((guard,))
         await embedded.stop()
+
+
+async def _guard(embedded: EmbeddedPostgres) -> None:
+    while True:
+        await asyncio.sleep(GUARD_SECONDS)
+        try:
+            if await embedded.revive():
+                log.warning("the embedded PostgreSQL had died and was started again")
+        except EmbeddedPostgresFailure:
+            log.exception("the embedded PostgreSQL died and cannot be started")
 
 
 async def _upgrade(dsn: str, phase: Phase) -> list[str]:

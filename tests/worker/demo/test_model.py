@@ -18,10 +18,10 @@ from diffusers import (
 from PIL import Image
 
 import openhorde.worker.demo
-from openhorde.worker.demo.drawings import Outline, paint
+from openhorde.worker.demo.drawings import Outline, draw, paint, random_attributes
 from openhorde.worker.demo.evaluate import TOGETHER, Settings, load_pipeline, make_pictures
 from openhorde.worker.demo.judge import agrees, judge
-from openhorde.worker.demo.prompts import Prompt, held_out_prompts
+from openhorde.worker.demo.prompts import Prompt, held_out_prompts, plain_prompt
 from openhorde.worker.demo.vocabulary import SIDE_PIXELS, Attributes, is_held_out
 
 # Diffusers' schedulers hand torch tensors to numpy in a way that numpy 2 warns about.
@@ -89,20 +89,21 @@ def test_the_same_seed_gives_the_same_picture_and_another_seed_another(pipeline:
     assert not np.array_equal(first, make_pictures(pipeline, prompts, HORDE_DEFAULTS, first_seed=4))
 
 
-def test_a_picture_can_be_repainted_from_another(pipeline: Any) -> None:
-    start = Image.fromarray(paint(Outline("circle", 32.0, 32.0, 18.0), "red", "white"))
+def test_pictures_are_repainted_as_the_prompt_says(pipeline: Any) -> None:
+    generator = np.random.default_rng(3)
+    wanted = [random_attributes(generator, held_out=True) for _ in range(12)]
     repaint = StableDiffusionImg2ImgPipeline(**pipeline.components)
     repaint.set_progress_bar_config(disable=True)
     result = repaint(
-        "a large red circle in the centre on a white background",
-        image=start,
-        strength=0.6,
-        guidance_scale=5.0,
+        [plain_prompt(attributes).text for attributes in wanted],
+        image=[Image.fromarray(draw(attributes, generator)) for attributes in wanted],
+        strength=0.5,
         num_inference_steps=20,
+        guidance_scale=5.0,
         generator=torch.Generator().manual_seed(0),
     )
-    seen = judge(np.asarray(result.images[0], dtype=np.uint8)).attributes
-    assert seen == Attributes("red", "white", "circle", "large", "centre")
+    seen = [judge(np.asarray(image, dtype=np.uint8)).attributes for image in result.images]
+    assert sum(one == other for one, other in zip(wanted, seen, strict=True)) >= 10
 
 
 def test_a_masked_part_is_repainted_and_the_rest_stays(pipeline: Any) -> None:

@@ -163,7 +163,7 @@ async def deliver(horde: "Horde", owner: "Account", delivery: Delivery) -> int:
     if job is None:
         raise Refusal("InvalidJobID", id=str(delivery.job_id))
     if job.owner_id != owner.id:
-        raise Refusal("WrongCredentials", name=str(delivery.job_id))
+        raise Refusal("WrongCredentials", reason="job", id=str(job.id))
     if delivery.faulted:
         if job.state == State.DONE:
             raise Refusal("DuplicateGen", id=str(job.id))

@@ -104,11 +104,7 @@ class Application:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection, as ASGI asks."""
         if scope["type"] == "http":
-            self._in_flight += 1
-            try:
-                await self._serve(scope, receive, send)
-            finally:
-                self._in_flight -= 1
+            await self._serve(scope, receive, send)
         elif scope["type"] == "lifespan":
             await self._live(receive, send)
         else:
@@ -163,7 +159,6 @@ class Application:
             client_address=client_address(scope, headers),
             url_root=url_root(scope, headers, self._horde.settings),
             receive=receive,
-            in_flight=self._in_flight,
         )
         try:
             if self._throttle is not None and served.windows:
@@ -184,13 +179,13 @@ class Application:
         """Perform a call, or give the answer again that another one just got."""
         seconds = served.operation.cache_seconds
         if not seconds or call.api_key:
-            return await _perform(served, call)
+            return await self._perform(served, call)
         now = self._horde.clock.now().timestamp()
         key = (path, call.query_string)
         known = self._remembered.get(key)
         if known is not None and 0 <= now - known[0] < seconds:
             return known[1]
-        answer = await _perform(served, call)
+        answer = await self._perform(served, call)
         if isinstance(answer, Answer):
             answer.value = _encode(answer.value)
             self._remembered[key] = (now, answer)
@@ -198,6 +193,29 @@ class Application:
             if len(self._remembered) > _REMEMBERED_MAX:
                 self._remembered.popitem(last=False)
         return answer
+
+    async def _perform(self, served: _Served, call: Call) -> Answer | Response:
+        """Read what was sent, check who calls, and do it. What is wrong is raised, in this order.
+
+        A call is in flight once it has been read: who sends slowly keeps nothing busy.
+        """
+        operation = served.operation
+        if operation.body is not None:
+            raw = await _read_body(call, operation.body_bytes_max)
+            call.body = served.reader.read(raw) if served.reader is not None else raw
+        if operation.query is not None:
+            call.query = read_query(operation.query, call.query_string)
+        require_key(operation.who, call)
+        self._in_flight += 1
+        call.in_flight = self._in_flight
+        try:
+            await identify(operation.who, call)
+            result = await operation.handler(call)
+        finally:
+            self._in_flight -= 1
+        if isinstance(result, (Answer, Response)):
+            return result
+        return Answer(result, operation.status)
 
     async def _send(
         self,
@@ -245,22 +263,6 @@ def create_app(
     return Application(horde, operations, lifespan)
 
 
-async def _perform(served: _Served, call: Call) -> Answer | Response:
-    """Read what was sent, check who calls, and do it. What is wrong is raised, in this order."""
-    operation = served.operation
-    if operation.body is not None:
-        raw = await _read_body(call, operation.body_bytes_max)
-        call.body = served.reader.read(raw) if served.reader is not None else raw
-    if operation.query is not None:
-        call.query = read_query(operation.query, call.query_string)
-    require_key(operation.who, call)
-    await identify(operation.who, call)
-    result = await operation.handler(call)
-    if isinstance(result, (Answer, Response)):
-        return result
-    return Answer(result, operation.status)
-
-
 async def _read_body(call: Call, limit: int) -> bytes:
     declared = call.headers.get(b"content-length", b"0")
     if len(declared) > _LENGTH_DIGITS_MAX or (declared.isdigit() and int(declared) > limit):
@@ -290,6 +292,10 @@ def _answer_error(error: Exception, method: str, path: str) -> Answer:
         # Such as a number that no column holds. Logged, as a rule should have caught it earlier.
         _log.warning("data_refused", method=method, path=path, exc_info=error)
         return _answer_error(Refusal("BadRequest", reason="a value is out of range"), method, path)
+    if _database_away(error):
+        _log.warning("database_away", method=method, path=path, reason=type(error).__name__)
+        message = "The horde's database is away for a moment. Please try again."
+        return Answer(Error(message=message), 503, (("Retry-After", "2"),))
     _log.error("call_failed", method=method, path=path, exc_info=error)
     return Answer(Error(message="Internal Server Error"), 500)
 
@@ -298,6 +304,20 @@ def _unstorable(error: Exception) -> bool:
     """Whether no column can hold a value: PostgreSQL says so, or the driver cannot even send it."""
     of_driver = isinstance(error, asyncpg.InterfaceError) and isinstance(error, ValueError)
     return of_driver or isinstance(error, asyncpg.DataError)
+
+
+def _database_away(error: Exception) -> bool:
+    """Whether there is no connection: it broke, or PostgreSQL is starting or stopping."""
+    away = (
+        asyncpg.PostgresConnectionError,
+        asyncpg.CannotConnectNowError,
+        asyncpg.AdminShutdownError,
+        asyncpg.CrashShutdownError,
+        asyncpg.InterfaceError,
+        ConnectionError,
+        FileNotFoundError,
+    )
+    return isinstance(error, away)
 
 
 def _failure(status: int, message: str, headers: tuple[tuple[str, str], ...] = ()) -> Answer:

@@ -66,6 +66,10 @@ REASONS: Mapping[tuple[str, str], str] = {
         " google, with at least one visible character."
     ),
     ("BadRequest", "webhook"): "webhook must be an https URL[, not {given}].",
+    ("WrongCredentials", "job"): (
+        "wrong credentials: the worker that took job {id} belongs to another account. Send its"
+        " owner's API key."
+    ),
     ("WorkerMaintenance", "paused"): ("This worker is in maintenance mode: a moderator paused it."),
     ("BadRequest", "username"): (
         "username must have 1 to 30 characters besides spaces and control characters."

@@ -47,6 +47,21 @@ class EmbeddedPostgres:
         if not self._users.closed:
             await asyncio.to_thread(self._leave)
 
+    async def revive(self) -> bool:
+        """Start the server again if it has died under its users; whether it had."""
+        return await asyncio.to_thread(self._revive)
+
+    def _revive(self) -> bool:
+        folder = Path(self._users.name).parent
+        with _open_lock(self._cluster, folder / "start.lock") as start:
+            fcntl.flock(start, fcntl.LOCK_EX)
+            with _open_lock(self._cluster, folder / SERVER_LOCK) as server:
+                if not _claim(server):
+                    return False
+                self._cluster.prepare()
+                self._cluster.start(server.fileno())
+                return True
+
     def _leave(self) -> None:
         with self._users:
             try:
