@@ -182,14 +182,14 @@ class Queue:
     async def snapshot(self) -> Snapshot:
         """The depth of the queue, some moments old.
 
-        Reading costs time in proportion to the queue, so it is done at most 2 % of the time; and
-        nobody waits for it, unless the process has been idle and knows only old numbers.
+        Reading costs time in proportion to the queue, so it is done at most half a percent of the
+        time; and nobody waits for it, unless the process has been idle and knows only old numbers.
         """
         snapshot = self._snapshot
         if snapshot is None:
             return await self._depth.fresh()
         age_seconds = monotonic() - snapshot.taken_at
-        fresh_seconds = max(0.05, 50 * self._snapshot_seconds)
+        fresh_seconds = max(0.05, 200 * self._snapshot_seconds)
         if age_seconds > 5 * fresh_seconds:
             return await self._depth.fresh()
         if age_seconds > fresh_seconds and self._refresh is None:
