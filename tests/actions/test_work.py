@@ -2,6 +2,7 @@
 """Popping, delivering and giving up jobs."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
 import msgspec
@@ -10,6 +11,7 @@ from cast import AGENT, Cast, ask, delivery, image_pop, skips, take
 
 from openhorde.server.actions import requests, work
 from openhorde.server.actions.horde import Horde
+from openhorde.server.domain.reference import Reference
 from openhorde.server.domain.refusals import Refusal
 from openhorde.server.store import kudos
 from openhorde.server.tasks import count_deliveries, fold_ledger
@@ -198,6 +200,16 @@ async def test_an_agent_that_can_do_little_gets_little(horde: Horde, cast: Cast)
     await ask(horde, alice)
     assert await skips(horde, bob, {"bridge_version": 1}, bridge_agent="unknown:0:x")
     assert len(await take(horde, bob, bridge_agent=AGENT)) == 1
+
+
+async def test_models_that_nobody_knows_are_not_served(horde: Horde, cast: Cast) -> None:
+    alice, bob = await cast.alice(), await cast.bob()
+    known = Reference.from_json({"stable_diffusion": {"baseline": "stable diffusion 1"}})
+    strict = replace(horde, reference=known)
+    with pytest.raises(Refusal, match="BadRequest"):
+        await take(strict, bob, name="first", models=["my own"])
+    await ask(strict, alice, models=["my own"])
+    assert await take(strict, bob, name="second", models=["my own", "stable_diffusion"]) == []
 
 
 async def test_overdue_jobs_and_too_many_faults_rest_the_worker(horde: Horde, cast: Cast) -> None:

@@ -149,7 +149,7 @@ def _reference(settings: ServerSettings) -> Reference:
             data = msgspec.json.decode(Path(settings.model_reference).read_bytes(), type=dict)
         except (OSError, msgspec.MsgspecError) as error:
             raise SettingError(f"OPENHORDE_MODEL_REFERENCE: {error}") from error
-    if settings.known_models is None:
+    if settings.known_models is None or not (data or settings.known_models):
         data[EVERY_NAME] = None
     else:
         data |= {name: data.get(name) for name in settings.known_models}

@@ -36,7 +36,9 @@ class ServerSettings:
         (), "address ranges that source images may come from besides public ones, comma separated"
     )
     known_models: tuple[str, ...] | None = _setting(
-        (), "models that count as known besides the reference's, comma separated; * for all"
+        (),
+        "models that count as known besides the reference's, comma separated; * for every model,"
+        " which is also what holds without a reference",
     )
     model_reference: str = _setting("", "JSON file that describes the image models")
     rank_policy: str = _setting("fair", "order of the queue: fair or ageing")
