@@ -21,7 +21,7 @@ from openhorde.server.store.statements import Statements
 from openhorde.server.store.work import LaneLoad, RankSlice
 
 LANES_PER_CLAIM = 64
-"""A claim looks at the heads of at most this many lanes; see STACK: some 5 µs a lane."""
+"""A claim looks at the heads of at most this many lanes; a head costs some 5 µs."""
 
 HEADS_SECONDS_MAX = 1.0
 """Ranks at lane heads matter only when lanes are left out of a claim; then they are this fresh."""
