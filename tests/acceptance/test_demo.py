@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFilter
 from processes import Running, data_folder, environment, run_horde
 
 from openhorde.cli.children import horde_command
@@ -74,6 +74,34 @@ def test_a_horde_that_is_started_again_knows_its_people(up: Running, tmp_path: P
             assert_shows_red_on_blue(out)
             assert up.stop(signal.SIGINT) == 0
     assert seen[0] == seen[1]
+
+
+def test_pictures_start_from_pictures(up: Running, tmp_path: Path) -> None:
+    drawn, mask = tmp_path / "drawn.png", tmp_path / "mask.png"
+    again, filled = tmp_path / "again.png", tmp_path / "filled.png"
+    with up:
+        said = up.wait_for_word("Ctrl-C stops everything.")
+        access = ("--url", found(r"is up at (\S+)", said))
+        run_horde("image", PROMPT, "--out", str(drawn), "--seed", "1", *FOR_THE_DEMO_MODEL, *access)
+        with Image.open(drawn) as picture:
+            shape = (
+                np.abs(np.asarray(picture.convert("RGB")).astype(int) - (0, 0, 255)).sum(2) > 200
+            )
+        Image.fromarray(shape).filter(ImageFilter.MaxFilter(9)).save(mask)
+        source = ("--source-image", str(drawn), "--seed", "1", *FOR_THE_DEMO_MODEL, *access)
+        run_horde("image", PROMPT, "--out", str(again), "--denoise", "0.4", *source)
+        green = "a green circle on a blue background"
+        run_horde("image", green, "--out", str(filled), "--mask", str(mask), *source)
+        assert up.stop(signal.SIGINT) == 0
+    assert colours(drawn) == colours(again) == ("red", "blue")
+    assert colours(filled) == ("green", "blue")
+
+
+def colours(file: Path) -> tuple[str | None, str]:
+    """Of the shape and the background."""
+    with Image.open(file) as picture:
+        seen = judge(np.asarray(picture.convert("RGB"))).attributes
+    return seen.colour, seen.background
 
 
 def found(pattern: str, text: str) -> str:

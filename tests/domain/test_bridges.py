@@ -101,7 +101,7 @@ def test_our_own_agent() -> None:
     own = capabilities("openhorde worker:0.1.0:https://example.org")
     assert own.words == {
         *("r2", "r2_source", "img2img", "inpainting", "karras", "clip_skip", "tiling"),
-        *("hires_fix", "textual_inversion", "lora", "lora_versions"),
+        *("hires_fix", "textual_inversion", "lora", "lora_versions", "inpaints_with_any_model"),
     }
     assert own.samplers == own.samplers_karras == set(SAMPLERS)
 

@@ -64,7 +64,7 @@ async def test_the_pop_tells_what_the_engine_can_and_the_owner_wants(
     assert pop["models"] == ["one model", "two models"]
     assert pop["max_pixels"] == 65536
     assert pop["amount"] == 4
-    assert pop["bridge_agent"].startswith("openhorde worker:0.1.0:https://")
+    assert pop["bridge_agent"].startswith("openhorde worker:0.1.0:http://")
     assert pop["allow_painting"] is True
     assert pop["blacklist"] == ["war"]
     for name in ("allow_img2img", "allow_unsafe_ipaddr", "nsfw", "allow_lora", "allow_controlnet"):

@@ -158,6 +158,11 @@ def test_what_owners_forbid(reason: str, wanted: ImageRequest, worker: dict[str,
     assert reasons(wanted, **worker) == (reason,)
 
 
+def test_our_own_agent_fills_in_with_any_model() -> None:
+    wanted = request(source_image="x", source_processing="inpainting", r2=False)
+    assert reasons(wanted, bridge_agent="openhorde worker:0.1.0:x") == ()
+
+
 @pytest.mark.parametrize(
     ("params", "agent"),
     [

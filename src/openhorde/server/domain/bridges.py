@@ -21,10 +21,11 @@ _NEWER_POST_PROCESSORS = (
     "4xNomos8kSC 4xLSDIRplus 4xNomosWebPhoto_RealPLKSR 4xNomos2_realplksr_dysample "
     "4xNomos2_hq_dat2 2xModernSpanimationV1 GFPGANv1.3 RestoreFormer"
 )
+INPAINTS_WITH_ANY_MODEL: Final = "inpaints_with_any_model"
 CAPABILITIES: Final[dict[str, dict[int, str]]] = {
     OWN_NAME: {
         0: "r2 r2_source img2img inpainting karras clip_skip tiling hires_fix "
-        "textual_inversion lora lora_versions",
+        f"textual_inversion lora lora_versions {INPAINTS_WITH_ANY_MODEL}",
     },
     REGEN_NAME: {
         1: "img2img inpainting karras post-processing GFPGAN RealESRGAN_x4plus r2 CodeFormers "

@@ -4,7 +4,11 @@
 from collections.abc import Sequence
 from typing import Final
 
-from openhorde.server.domain.bridges import Capabilities, capabilities
+from openhorde.server.domain.bridges import (
+    INPAINTS_WITH_ANY_MODEL,
+    Capabilities,
+    capabilities,
+)
 from openhorde.server.domain.kinds.image_rules import (
     check,
     check_features,
@@ -139,7 +143,8 @@ def offer(
         "trusted": trusted_owner,
         "img2img": pop.allow_img2img,
         "painting": pop.allow_painting,
-        "inpainting_model": any(reference.facts(name).inpainting for name in models),
+        "inpainting_model": INPAINTS_WITH_ANY_MODEL in able.words
+        or any(reference.facts(name).inpainting for name in models),
         "ordinary_model": any(not reference.facts(name).inpainting for name in models),
         "any_model": not any(map(is_special, models)),
         "fast": speed_things_per_second >= FAST_THINGS_PER_SECOND,
