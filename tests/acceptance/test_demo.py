@@ -97,7 +97,7 @@ def test_pictures_start_from_pictures(up: Running, tmp_path: Path) -> None:
     assert colours(filled) == ("green", "blue")
 
 
-def colours(file: Path) -> tuple[str | None, str]:
+def colours(file: Path) -> tuple[str | None, str | None]:
     """Of the shape and the background."""
     with Image.open(file) as picture:
         seen = judge(np.asarray(picture.convert("RGB"))).attributes
