@@ -4,6 +4,7 @@
 import asyncio
 from dataclasses import replace
 from datetime import timedelta
+from uuid import UUID
 
 import msgspec
 import pytest
@@ -11,6 +12,7 @@ from cast import AGENT, Cast, ask, delivery, image_pop, skips, take
 
 from openhorde.server.actions import requests, work
 from openhorde.server.actions.horde import Horde
+from openhorde.server.actions.queue import Queue
 from openhorde.server.domain.reference import Reference
 from openhorde.server.domain.refusals import Refusal
 from openhorde.server.store import kudos
@@ -187,7 +189,7 @@ async def test_named_workers(horde: Horde, cast: Cast) -> None:
     assert await take(horde, bob, name="first") == []
     assert await take(horde, bob, name="second") == []
     ids = {row["name"]: str(row["id"]) for row in await horde.pool.fetch("select * from workers")}
-    await ask(horde, alice, workers=[ids["first"]])
+    await ask(horde, alice, workers=[ids["first"].upper()])
     assert await take(horde, bob, name="second") == []
     assert len(await take(horde, bob, name="first")) == 1
     await ask(horde, alice, workers=[ids["first"]], worker_blacklist=True)
@@ -210,6 +212,57 @@ async def test_models_that_nobody_knows_are_not_served(horde: Horde, cast: Cast)
         await take(strict, bob, name="first", models=["my own"])
     await ask(strict, alice, models=["my own"])
     assert await take(strict, bob, name="second", models=["my own", "stable_diffusion"]) == []
+
+
+async def test_a_job_that_failed_in_a_lane_unknown_here_is_found(horde: Horde, cast: Cast) -> None:
+    alice, bob = await cast.alice(), await cast.bob()
+    await ask(horde, alice)
+    (job_id,) = await take(horde, bob)
+    queue = Queue(horde.statements)
+    await queue.start()  # As after a restart, while the only job of its lane runs.
+    restarted = replace(horde, queue=queue)
+    await work.give_up(restarted, job_id, outcome="overdue")
+    assert len(await take(restarted, bob)) == 1
+
+
+async def test_words_that_block_whole_lanes_do_not_hide_the_next(horde: Horde, cast: Cast) -> None:
+    alice, bob = await cast.alice(), await cast.bob()
+    for number in range(8):
+        params = {"width": 64 * (number + 1), "height": 64, "steps": 1}
+        await ask(horde, alice, params=params, prompt="a forbidden thing")
+    allowed = await ask(horde, alice, params={"width": 64 * 9, "height": 64, "steps": 1})
+    popped = await work.pop(horde, bob, image_pop(blacklist=["forbidden"]), "127.0.0.1")
+    assert [job.request_id for job in popped.jobs] == [allowed]
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_failing_and_cancelling_at_once_leave_nothing_waiting(
+    horde: Horde, cast: Cast, seed: int
+) -> None:
+    alice, bob = await cast.alice(), await cast.bob()
+    params = {"width": 64, "height": 64, "steps": 1, "n": 4}
+    request_id = await ask(horde, alice, params=params)
+    jobs = await take(horde, bob, amount=4)
+    calls = [work.give_up(horde, job_id, outcome="faulted") for job_id in jobs]
+    calls.insert(seed % 5, cancelled(horde, request_id))
+    await asyncio.gather(*calls)
+    await horde.pool.execute("update jobs set state = 'faulted' where state = 'running'")
+    assert await waiting_jobs(horde) == 0
+    await sound(horde)
+
+
+async def cancelled(horde: Horde, request_id: UUID) -> None:
+    """Cancel."""
+    await requests.cancel(horde, request_id)
+
+
+async def test_a_pop_that_cannot_be_answered_gives_its_jobs_back(horde: Horde, cast: Cast) -> None:
+    alice, bob = await cast.alice(), await cast.bob()
+    request_id = await ask(horde, alice)
+    popped = await work.pop(horde, bob, image_pop(), "127.0.0.1")
+    await work.take_back(horde, popped.jobs)
+    assert (await requests.check(horde, request_id)).life.waiting == 1
+    assert len(await take(horde, bob)) == 1
 
 
 async def test_overdue_jobs_and_too_many_faults_rest_the_worker(horde: Horde, cast: Cast) -> None:

@@ -28,7 +28,8 @@ def test_policies() -> None:
 
 def test_weights() -> None:
     assert weight(500_000, flagged=True) == 0.1
-    assert weight(-50_000) == weight(0) == 0.5
+    assert weight(-50_000) == 0.5
+    assert weight(0) == 1.0
     assert weight(1) == pytest.approx(1, abs=1e-5)
     assert weight(1_000_000) == 2
     assert weight(1_000_000_000) == pytest.approx(10.97, abs=0.01)

@@ -46,8 +46,10 @@ async def test_every_event_in_every_state(
             await work.give_up(horde, job_id, outcome="faulted")
         elif event is Event.CANCEL:
             await requests.cancel(horde, request_id)
+        elif event is Event.RETURN:
+            await horde.statements.run("return_jobs", [job_id])
         else:
-            await horde.statements.run("expire_request", request_id)
+            await requests.expire(horde, request_id)
     except Refusal:
         assert (state, event) not in MOVES
     after = await horde.pool.fetchval("select state from jobs where id = $1", job_id)

@@ -82,23 +82,29 @@ async def check_in(horde: "Horde", owner: "Account", pop: ImagePop, address: str
     if owner.flagged:
         raise Refusal("WorkerFlaggedMaintenance")
     now = monotonic()
-    entry = horde.check_ins.find(owner.id, pop.name)
+    name = policy.worker_name(pop.name)
+    entry = horde.check_ins.find(owner.id, name)
     if entry is None or now - entry.read_at > READ_SECONDS or entry.pop != pop:
-        entry = await _read(horde, owner, pop, address, entry, now)
-        horde.check_ins.keep(owner.id, pop.name, entry)
+        entry = await _read(horde, owner, pop, name, address, entry, now)
+        horde.check_ins.keep(owner.id, name, entry)
     if now - entry.stored_at > STORE_SECONDS:
         if not await _store(horde, owner, entry, address):
             # The name was taken between our look and our insert, or the worker was deleted.
-            horde.check_ins.forget(pop.name)
+            horde.check_ins.forget(name)
             return await check_in(horde, owner, pop, address)
         entry.stored_at = now
     return entry
 
 
 async def _read(
-    horde: "Horde", owner: "Account", pop: ImagePop, address: str, known: Entry | None, now: float
+    horde: "Horde",
+    owner: "Account",
+    pop: ImagePop,
+    name: str,
+    address: str,
+    known: Entry | None,
+    now: float,
 ) -> Entry:
-    name = policy.worker_name(pop.name)
     models = horde.reference.accept(
         pop.models,
         customizer=owner.customizer,
@@ -125,7 +131,8 @@ async def _read(
     else:
         fitting = Fitting(offer)
         favoured = Fitting(prioritised(offer)) if pop.require_upfront_kudos else fitting
-    stored_at = known.stored_at if known else now - record.idle_seconds
+    is_same = known is not None and known.record.id == record.id
+    stored_at = known.stored_at if known and is_same else now - record.idle_seconds
     read_at = known.read_at if known and fresh else now
     return Entry(record, read_at, stored_at, pop, models, fitting, favoured)
 
@@ -178,5 +185,6 @@ async def _store(horde: "Horde", owner: "Account", entry: Entry, address: str) -
     )
     if await check_ins.check_in(horde.statements, said) != record.id:
         return False
-    horde.workforce.changed(record.id)
+    if not (record.maintenance or record.paused):
+        horde.workforce.changed(record.id)
     return True

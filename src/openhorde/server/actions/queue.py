@@ -23,8 +23,15 @@ from openhorde.server.store.work import LaneLoad, RankSlice
 LANES_PER_CLAIM = 64
 """A claim looks at the heads of at most this many lanes; a head costs some 5 µs."""
 
+LANES_PER_FRESH_CLAIM = 512
+"""The same for a second look, which must not miss a lane lightly."""
+
+REMEMBERED_LANES_MIN = 256
+"""A worker's answers for lanes that are no longer live are forgotten beyond this."""
+
 HEADS_SECONDS_MAX = 1.0
-"""Ranks at lane heads matter only when lanes are left out of a claim; then they are this fresh."""
+"""Other servers fill lanes too: which are live is about this old at most (more when reading them
+is slow)."""
 
 Value = TypeVar("Value")
 
@@ -104,6 +111,7 @@ class Queue:
         self._by_signature: dict[str, int] = {}
         self._live: dict[int, int] = {}
         self._heads_read_at = 0.0
+        self._heads_seconds = 0.0
         self._virtual_time: dict[str, int] = {}
         self._heads = SingleFlight(self._read_heads)
         self._depth = SingleFlight(self._read_depth)
@@ -115,6 +123,9 @@ class Queue:
         """Read where the queue stands."""
         self._virtual_time = await work.highest_started_ranks(self._statements)
         await self._heads.fresh()
+        for lane, rank in self._live.items():
+            kind = self._needs[lane].kind
+            self._virtual_time.setdefault(kind, rank)
 
     def virtual_time(self, kind: str) -> int:
         """The rank that service has reached: nobody new joins the queue before it."""
@@ -126,8 +137,8 @@ class Queue:
             self._virtual_time[kind] = rank
 
     def joined(self, lane: int, rank: int) -> None:
-        """A job joined a lane."""
-        if rank < self._live.get(lane, rank + 1):
+        """A job joined a lane. One that is not known here is found at the next reading."""
+        if lane in self._needs and rank < self._live.get(lane, rank + 1):
             self._live[lane] = rank
 
     async def lane(self, needs: Needs) -> int:
@@ -150,14 +161,18 @@ class Queue:
         return [lane for lane in self._live if wanted.intersection(self._needs[lane].models)]
 
     async def fitting(self, fitting: Fitting, *, fresh: bool) -> list[int]:
-        """Live lanes that the offer fits, at most LANES_PER_CLAIM of them, best heads first.
+        """Live lanes that the offer fits, so many at most that a claim can look at them all, then
+        the best heads.
 
         `fresh` reads the database first; otherwise what the process knows has to do.
         """
-        stale = monotonic() - self._heads_read_at > HEADS_SECONDS_MAX
-        if fresh or (stale and len(self._live) > LANES_PER_CLAIM):
+        age_seconds = monotonic() - self._heads_read_at
+        if fresh or age_seconds > max(HEADS_SECONDS_MAX, 50 * self._heads_seconds):
             await self._heads.fresh()
         known, offer = fitting.lanes, fitting.offer
+        if len(known) > 2 * len(self._live) + REMEMBERED_LANES_MIN:
+            for lane in known.keys() - self._live.keys():
+                del known[lane]
         found = []
         for lane in self._live:
             answer = known.get(lane)
@@ -165,19 +180,25 @@ class Queue:
                 answer = known[lane] = fits(self._needs[lane], offer)
             if answer:
                 found.append(lane)
-        if len(found) > LANES_PER_CLAIM:
-            return heapq.nsmallest(LANES_PER_CLAIM, found, key=self._live.__getitem__)
+        lanes_max = LANES_PER_FRESH_CLAIM if fresh else LANES_PER_CLAIM
+        if len(found) > lanes_max:
+            return heapq.nsmallest(lanes_max, found, key=self._live.__getitem__)
         return found
 
     async def _read_heads(self) -> None:
+        began = monotonic()
         live = await work.live_lanes(self._statements)
         unknown = [lane for lane in live if lane not in self._needs]
         if unknown:
             for lane, needs in (await work.lanes_by_id(self._statements, unknown)).items():
                 self._needs[lane] = needs
                 self._by_signature[needs.signature()] = lane
+        # Other servers serve too.
+        for kind, rank in (await work.running_ranks(self._statements)).items():
+            self.started(kind, rank)
         self._live = live
         self._heads_read_at = monotonic()
+        self._heads_seconds = self._heads_read_at - began
 
     async def snapshot(self) -> Snapshot:
         """The depth of the queue, some moments old.

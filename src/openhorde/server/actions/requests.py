@@ -66,7 +66,8 @@ async def submit(
     request, warnings = image.check(request, requester, horde.reference)
     policy.check_client_agent(client.agent)
     if request.workers:
-        await _check_workers(horde, request.workers)
+        workers = await _known_workers(horde, request.workers)
+        request = msgspec.structs.replace(request, workers=workers)
     shared = image.sharing(request, requester)
     accepted, estimate = await _afford(horde, requester, request, shared)
     request = accepted.request
@@ -119,7 +120,8 @@ def as_requester(account: "Account") -> Requester:
     )
 
 
-async def _check_workers(horde: "Horde", worker_ids: list[str]) -> None:
+async def _known_workers(horde: "Horde", worker_ids: list[str]) -> list[str]:
+    """The ids in their usual spelling. Raises Refusal WorkerNotFound unless all are workers."""
     try:
         wanted = {UUID(text) for text in worker_ids}
     except ValueError:
@@ -127,6 +129,7 @@ async def _check_workers(horde: "Horde", worker_ids: list[str]) -> None:
     missing = wanted - await requests.existing_workers(horde.statements, list(wanted))
     if missing:
         raise Refusal("WorkerNotFound", id=", ".join(str(worker) for worker in missing))
+    return [str(worker) for worker in wanted]
 
 
 async def _afford(
@@ -219,7 +222,10 @@ def _place(horde: "Horde", requester: Requester, things: int) -> Place:
     """Where the policy puts the jobs of a request. One that spaces a user's jobs also has them
     follow what the user has asked before, which the database knows."""
     standing = rank.Standing(
-        balance_milli=requester.balance_milli,
+        # Whoever has no account comes after whoever has one.
+        balance_milli=min(requester.balance_milli, -1)
+        if requester.anonymous
+        else requester.balance_milli,
         flagged=requester.flagged,
         virtual_time=horde.queue.virtual_time(image.NAME),
         created_micros=int(horde.clock.now().timestamp() * 1_000_000),
@@ -350,9 +356,19 @@ async def results(horde: "Horde", progress: Progress) -> list[Result]:
 async def cancel(horde: "Horde", request_id: UUID) -> Progress:
     """Withdraw what still waits of a request; answers how it stood before."""
     before = await check(horde, request_id)
-    await requests.cancel(horde.statements, request_id)
+    async with horde.statements.transaction() as statements:
+        await requests.lock(statements, request_id)
+        await requests.cancel(statements, request_id)
     await settle(horde, request_id)
     return before
+
+
+async def expire(horde: "Horde", request_id: UUID) -> None:
+    """End a request whose time is over, and give back what it holds."""
+    async with horde.statements.transaction() as statements:
+        await requests.lock(statements, request_id)
+        await requests.expire(statements, request_id)
+    await settle(horde, request_id)
 
 
 async def settle(horde: "Horde", request_id: UUID) -> None:

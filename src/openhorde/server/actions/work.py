@@ -50,7 +50,7 @@ async def pop(horde: "Horde", owner: "Account", said: ImagePop, address: str) ->
         raise Refusal("WorkerMaintenance", reason="paused", worker=entry.record.name)
     jobs = await _claim(horde, owner, entry)
     if jobs:
-        horde.queue.started(image.NAME, max(job.rank for job in jobs))
+        horde.queue.started(image.NAME, min(job.rank for job in jobs))
         return Popped(jobs, {})
     if entry.record.maintenance:
         raise Refusal(
@@ -209,18 +209,25 @@ async def _pay(horde: "Horde", owner: "Account", job: JobFacts, delivery: Delive
     return job.reward_milli
 
 
+async def take_back(horde: "Horde", jobs: Sequence[ClaimedJob]) -> None:
+    """Put jobs back into the queue that their worker could not be told of."""
+    await work.return_jobs(horde.statements, [job.id for job in jobs])
+
+
 async def give_up(
     horde: "Horde", job_id: UUID, *, outcome: str, metadata: list[dict[str, Any]] | None = None
 ) -> None:
     """Give a running job up: another takes its place, or the request has failed too often."""
-    failed = await work.fail(
-        horde.statements,
-        job_id,
-        uuid7(),
-        result={"outcome": outcome, "gen_metadata": metadata or []},
-        outcome=outcome,
-        faults_max=FAULTS_MAX,
-    )
+    async with horde.statements.transaction() as statements:
+        await work.lock_request_of_job(statements, job_id)
+        failed = await work.fail(
+            statements,
+            job_id,
+            uuid7(),
+            result={"outcome": outcome, "gen_metadata": metadata or []},
+            outcome=outcome,
+            faults_max=FAULTS_MAX,
+        )
     if failed is None:
         return
     if failed.lane is not None and failed.rank is not None:

@@ -6,6 +6,7 @@ from time import monotonic
 from uuid import UUID
 
 import msgspec
+import structlog
 
 from openhorde.server.actions.queue import SingleFlight
 from openhorde.server.domain.kinds import image
@@ -18,6 +19,8 @@ from openhorde.server.store.statements import Statements
 from openhorde.wire.work import ImagePop
 
 STALE_SECONDS = 5.0
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +73,14 @@ class Workforce:
 
     async def _read_roster(self) -> Roster:
         began = monotonic()
-        offers = tuple(
-            (self._offer(worker), worker) for worker in await check_ins.online(self._statements)
-        )
-        self._roster = Roster(began, offers)
+        offers = []
+        for worker in await check_ins.online(self._statements):
+            try:
+                offers.append((self._offer(worker), worker))
+            except msgspec.ValidationError:
+                # Stored by another version of the server: it will be stored anew in a moment.
+                log.warning("a stored offer cannot be read", worker=str(worker.id))
+        self._roster = Roster(began, tuple(offers))
         return self._roster
 
     def _offer(self, worker: OnlineWorker) -> Offer:

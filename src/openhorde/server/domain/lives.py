@@ -4,6 +4,7 @@
 ```
               pop             deliver
   waiting ----------> running ----------> done
+     ^------- return ----|
      |                   |--- fault ----> faulted   (and, while retries last, a new waiting job)
      |--- cancel ---> cancelled
      |--- expire ---> expired
@@ -35,13 +36,15 @@ class State(StrEnum):
 
 
 class Event(StrEnum):
-    """What can happen to a job. A job whose time to live is over gets `fault`."""
+    """What can happen to a job. One whose time is over gets `fault`; `return` undoes a pop that the
+    worker never heard of."""
 
     POP = "pop"
     DELIVER = "deliver"
     FAULT = "fault"
     CANCEL = "cancel"
     EXPIRE = "expire"
+    RETURN = "return"
 
 
 MOVES: Final[dict[tuple[State, Event], State]] = {
@@ -50,6 +53,7 @@ MOVES: Final[dict[tuple[State, Event], State]] = {
     (State.WAITING, Event.EXPIRE): State.EXPIRED,
     (State.RUNNING, Event.DELIVER): State.DONE,
     (State.RUNNING, Event.FAULT): State.FAULTED,
+    (State.RUNNING, Event.RETURN): State.WAITING,
 }
 FINAL: Final = frozenset(State) - {state for state, _ in MOVES}
 

@@ -70,7 +70,7 @@ def weight(balance_milli: int, *, flagged: bool = False) -> float:
     """
     if flagged:
         return WEIGHT_FLAGGED
-    if balance_milli <= 0:
+    if balance_milli < 0:
         return WEIGHT_IN_DEBT
     return 1.0 + log2(1.0 + balance_milli / WEIGHT_UNIT_MILLI)
 

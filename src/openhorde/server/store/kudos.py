@@ -10,6 +10,9 @@ import asyncpg
 from openhorde.server.domain.ledger import Transfer, balance_account
 from openhorde.server.store.statements import Statements
 
+FOLD_BATCH = 2000
+"""So many transfers are folded at once."""
+
 TransferColumns = tuple[
     list[UUID],
     list[str],
@@ -70,7 +73,7 @@ class FoldAccount:
 
 async def take_unfolded(statements: Statements) -> list[Transfer]:
     """Take a batch of transfers that no balance shows yet, for as long as the transaction lives."""
-    return [_transfer(row) for row in await statements.rows("take_unfolded")]
+    return [_transfer(row) for row in await statements.rows("take_unfolded", FOLD_BATCH)]
 
 
 async def accounts_for_fold(

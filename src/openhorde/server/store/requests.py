@@ -149,6 +149,11 @@ async def results(statements: Statements, request_id: UUID) -> list[Result]:
     return [Result(**row) for row in await statements.rows("request_results", request_id)]
 
 
+async def lock(statements: Statements, request_id: UUID) -> None:
+    """Hold a request's turn until the transaction ends, so that its jobs can be counted."""
+    await statements.run("lock_request", request_id)
+
+
 async def cancel(statements: Statements, request_id: UUID) -> None:
     """Withdraw the jobs of a request that still wait."""
     await statements.run("cancel_request", request_id)

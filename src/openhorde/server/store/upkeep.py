@@ -8,6 +8,9 @@ from uuid import UUID
 
 from openhorde.server.store.statements import Statements
 
+COUNT_BATCH = 5000
+"""So many deliveries are counted at once."""
+
 
 async def keep_secret(statements: Statements, name: str, fresh: bytes) -> bytes:
     """The horde's secret of that name; `fresh` becomes it if there is none yet."""
@@ -29,7 +32,9 @@ async def count_deliveries(
     statements: Statements, aborted_jobs_max: int, maintenance_message: str
 ) -> Counted:
     """Add a batch of deliveries to the counters of workers and users."""
-    row = await statements.row("count_deliveries", aborted_jobs_max, maintenance_message)
+    row = await statements.row(
+        "count_deliveries", aborted_jobs_max, maintenance_message, COUNT_BATCH
+    )
     assert row is not None
     return Counted(row["counted"], row["workers"])
 

@@ -169,6 +169,21 @@ async def highest_started_ranks(statements: Statements) -> dict[str, int]:
     return {row["kind"]: row["rank"] for row in await statements.rows("highest_started_rank")}
 
 
+async def running_ranks(statements: Statements) -> dict[str, int]:
+    """The highest rank that is being worked on, by kind."""
+    return {row["kind"]: row["rank"] for row in await statements.rows("running_ranks")}
+
+
+async def return_jobs(statements: Statements, job_ids: Sequence[UUID]) -> None:
+    """Put jobs back into the queue whose worker never heard of them."""
+    await statements.run("return_jobs", job_ids)
+
+
+async def lock_request_of_job(statements: Statements, job_id: UUID) -> None:
+    """Hold a request's turn until the transaction ends, so that its jobs can be counted."""
+    await statements.run("lock_request_of_job", job_id)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobFacts:
     """What a delivery needs to know. `remaining_milli` is what the request's reservation still

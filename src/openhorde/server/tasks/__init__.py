@@ -19,7 +19,7 @@ DUTIES = (
     Duty("reward uptime", reward_uptime.run),
     Duty("count deliveries", count_deliveries.run),
     Duty("sweep overdue jobs", sweep_overdue.run),
-    Duty("expire requests", expire_requests.run),
+    Duty("expire requests", expire_requests.run, rounds=6),
     Duty("purge requests", purge_requests.run, rounds=6),
     Duty("prune pictures", prune_pictures.run, rounds=12),
 )

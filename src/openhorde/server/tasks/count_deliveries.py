@@ -15,11 +15,11 @@ KEPT = timedelta(days=1)
 
 
 async def run(horde: Horde) -> None:
-    """Count until nothing is left, then forget what has served its time."""
+    """Count until less than a batch is left, then forget what has served its time."""
     while True:
         counted = await upkeep.count_deliveries(
             horde.statements, ABORTED_JOBS_MAX, MAINTENANCE_MESSAGE
         )
-        if not counted.deliveries:
+        if counted.deliveries < upkeep.COUNT_BATCH:
             break
     await upkeep.prune_deliveries(horde.statements, horde.clock.now() - KEPT)

@@ -14,5 +14,4 @@ LIFETIME = timedelta(seconds=image.REQUEST_TTL_SECONDS)
 async def run(horde: Horde) -> None:
     """End idle requests and give back what they hold in reserve."""
     for request_id in await requests.expirable(horde.statements, horde.clock.now() - LIFETIME):
-        await requests.expire(horde.statements, request_id)
-        await actions.settle(horde, request_id)
+        await actions.expire(horde, request_id)

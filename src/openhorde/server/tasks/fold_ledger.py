@@ -12,13 +12,13 @@ from openhorde.server.store.users import ANONYMOUS_ID, is_pseudonymous
 
 
 async def run(horde: Horde) -> None:
-    """Fold batch after batch until nothing is left, or another server is at it."""
+    """Fold until less than a batch is left, or another server is at it."""
     while await fold_batch(horde):
         pass
 
 
 async def fold_batch(horde: Horde) -> bool:
-    """Fold one batch in one transaction; False when there was nothing to do."""
+    """Fold one batch in one transaction; whether there may be more."""
     async with horde.statements.transaction() as statements:
         if not await kudos.lock_folding(statements):
             return False
@@ -35,7 +35,7 @@ async def fold_batch(horde: Horde) -> bool:
             _floors(accounts),
         )
         await kudos.save_fold(statements, fold.balances, _buckets(fold), fold.adjustments)
-    return True
+    return len(transfers) == kudos.FOLD_BATCH
 
 
 def _buckets(fold: ledger.Fold) -> dict[tuple[int, str], int]:

@@ -9,15 +9,18 @@ from openhorde.server.actions.sources import source_keys
 from openhorde.server.domain.kinds import image
 from openhorde.server.store import requests
 
+BATCHES_MAX = 100
 KEPT = timedelta(seconds=image.REQUEST_TTL_SECONDS)
 
 
 async def run(horde: Horde) -> None:
     """Forget what ended long enough ago; every reservation is released before."""
-    ended = await requests.purgeable(horde.statements, horde.clock.now() - KEPT)
-    for request_id, _ in ended:
-        await actions.settle(horde, request_id)
-    if ended:
+    for _ in range(BATCHES_MAX):
+        ended = await requests.purgeable(horde.statements, horde.clock.now() - KEPT)
+        for request_id, _ in ended:
+            await actions.settle(horde, request_id)
+        if not ended:
+            return
         await requests.purge(horde.statements, [request_id for request_id, _ in ended])
         keys = [key for _, sources in ended for key in source_keys(sources)]
         await horde.blobs.drop(keys)

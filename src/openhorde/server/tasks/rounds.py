@@ -14,7 +14,8 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Duty:
-    """Something that is to be done again and again. `rounds` says every how many rounds."""
+    """Something that is to be done again and again. `rounds` says every how many rounds
+    (of `duty_seconds`)."""
 
     name: str
     run: Callable[[Horde], Awaitable[None]]
@@ -22,18 +23,19 @@ class Duty:
 
 
 async def keep(horde: Horde, duties: Sequence[Duty]) -> None:
-    """Do the duties for ever. One that fails is logged and tried again in its next round.
+    """Do the duties for ever, side by side. One that fails is logged and tried again in its next
+    round.
 
     Every duty is safe to run on several servers at once: what it takes, it takes by
     compare-and-set or under a lock.
     """
-    number = 0
+    await asyncio.gather(*(_keep_one(horde, duty) for duty in duties))
+
+
+async def _keep_one(horde: Horde, duty: Duty) -> None:
     while True:
-        for duty in duties:
-            if number % duty.rounds == 0:
-                try:
-                    await duty.run(horde)
-                except Exception:
-                    log.exception("duty failed", duty=duty.name)
-        number += 1
-        await asyncio.sleep(horde.settings.duty_seconds)
+        try:
+            await duty.run(horde)
+        except Exception:
+            log.exception("duty failed", duty=duty.name)
+        await asyncio.sleep(horde.settings.duty_seconds * duty.rounds)

@@ -3,6 +3,7 @@
 
 import base64
 import secrets
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -34,20 +35,28 @@ async def post_image_pop(call: Call) -> dict[str, Any]:
     popped = await work.pop(call.horde, call.caller, call.body, call.client_address)
     if not popped.jobs:
         return _shown(ImageJob(skipped=Skipped(**popped.skipped)))
-    first = popped.jobs[0]
+    try:
+        return await _job_shown(call, popped.jobs)
+    except Exception:
+        await work.take_back(call.horde, popped.jobs)
+        raise
+
+
+async def _job_shown(call: Call, jobs: Sequence[ClaimedJob]) -> dict[str, Any]:
+    first = jobs[0]
     request = msgspec.json.decode(first.body, type=ImageRequest)
     lifetime_seconds = max(UPLOAD_SECONDS_MIN, first.ttl_seconds)
     uploads = [
         await call.horde.blobs.upload_url(
             picture_key(job.id), lifetime_seconds=lifetime_seconds, bytes_max=BYTES_MAX
         )
-        for job in popped.jobs
+        for job in jobs
     ]
     answer = ImageJob(
         id=str(first.id),
-        ids=[str(job.id) for job in popped.jobs],
+        ids=[str(job.id) for job in jobs],
         model=first.model,
-        payload=_payload(request, first, len(popped.jobs)),
+        payload=_payload(request, first, len(jobs)),
         source_processing=request.source_processing,
         r2_upload=uploads[0],
         r2_uploads=uploads,

@@ -47,7 +47,7 @@ select pg_try_advisory_xact_lock(7002, 0);
 -- Take a batch of transfers that no balance shows yet.
 with batch as (
     delete from transfers_unfolded
-    where ctid = any (array(select ctid from transfers_unfolded limit 2000))
+    where ctid = any (array(select ctid from transfers_unfolded limit $1))
     returning source_id, purpose
 )
 select t.source_id, t.purpose, t.phase, t.debit, t.credit, t.amount_milli, t.hold,

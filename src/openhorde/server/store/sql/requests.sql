@@ -6,7 +6,10 @@ with room as (
     select count(*) as waiting, count(*) + $5::smallint <= $24::integer as enough
     from (
         select from jobs
-        where user_id = $3 and state = 'waiting' and ($25::integer[] is null or lane = any ($25))
+        where $25::integer[] is null and user_id = $3 and state = 'waiting'
+        union all
+        select from unnest($25) as counted_lane (lane)
+        join jobs j on j.lane = counted_lane.lane and j.state = 'waiting' and j.user_id = $3
         limit $24
     ) as counted
 ), tag as (
@@ -82,12 +85,26 @@ left join workers w on w.id = j.worker_id
 where j.request_id = $1 and j.state = 'done'
 order by j.ordinal;
 
+-- name: lock_request
+-- Only one of fail, cancel and expire judges a request at a time.
+select pg_advisory_xact_lock(7003, hashtext($1::uuid::text));
+
 -- name: cancel_request
--- Stop handing out the jobs of a request; running ones may still be delivered.
+-- Stop handing out the jobs of a request; running ones may still be delivered, and until then what
+-- it reserved is held. What was not served does not count as served.
 with request as (
-    update requests set state = 'cancelled', ended_at = now()
-    where id = $1 and state = 'active'
-    returning id
+    update requests r
+    set state = 'cancelled',
+        ended_at = case when work.running = 0 then now() end,
+        finish_tag = r.start_tag + (r.finish_tag - r.start_tag) / r.asked
+            * least(r.asked, work.popped)
+    from (
+        select count(*) filter (where state = 'running') as running,
+            count(*) filter (where popped_at is not null) as popped
+        from jobs where request_id = $1
+    ) as work
+    where r.id = $1 and r.state = 'active'
+    returning r.id
 )
 update jobs set state = 'cancelled', finished_at = now()
 from request

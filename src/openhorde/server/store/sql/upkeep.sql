@@ -13,7 +13,7 @@ select value from made union all select value from secrets where name = $1 limit
 with batch as (
     update deliveries set counted = true
     where id in (
-        select id from deliveries where not counted order by id limit 5000 for update skip locked
+        select id from deliveries where not counted order by id limit $3 for update skip locked
     )
     returning *
 ), per_worker as (

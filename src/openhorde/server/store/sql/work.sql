@@ -26,7 +26,7 @@ with favoured as (
     ) as head
     where offered.general and not exists (select from favoured)
     order by head.rank
-    limit 4
+    limit case when cardinality($8) = 0 then 4 else 64 end
 ), general as (
     select best.id, best.request_id, best.lane
     from heads
@@ -169,6 +169,21 @@ group by kind, slice;
 -- name: highest_started_rank
 -- The highest rank of any job that a worker has taken, by kind: where virtual time stands.
 select kind, max(rank) as rank from jobs where popped_at is not null group by kind;
+
+-- name: running_ranks
+-- The highest rank of the jobs that run now, by kind.
+select kind, max(rank) as rank from jobs where state = 'running' group by kind;
+
+-- name: return_jobs
+-- Take jobs back that a worker was given but never heard of.
+update jobs
+set state = 'waiting', worker_id = null, model = null, popped_at = null, deadline_at = null,
+    reward_milli = null, price_milli = null
+where id = any ($1::uuid[]) and state = 'running';
+
+-- name: lock_request_of_job
+-- Only one of fail, cancel and expire judges a request at a time.
+select pg_advisory_xact_lock(7003, hashtext(request_id::text)) from jobs where id = $1;
 
 -- name: job_facts
 -- What a delivery needs to know of a job, its request and its worker.
