@@ -4,12 +4,13 @@
 from dataclasses import replace
 
 import msgspec
+import pytest
 from cast import Cast, ask, delivery, take
 
 from openhorde.server.actions import work
 from openhorde.server.actions.horde import Horde
 from openhorde.server.store import kudos
-from openhorde.server.tasks import fold_ledger, promote_owners, reward_uptime
+from openhorde.server.tasks import count_deliveries, fold_ledger, promote_owners, reward_uptime
 
 
 async def balances(horde: Horde, user_id: int) -> tuple[int, int]:
@@ -59,6 +60,29 @@ async def test_uptime_is_rewarded_once_a_period(horde: Horde, cast: Cast) -> Non
     await reward_uptime.run(horde)
     assert await balances(horde, bob.id) == (52_000, 0)
     assert await horde.pool.fetchval("select uptime_milli from workers") == 52_000
+
+
+async def test_a_duty_ends_although_new_work_keeps_coming(horde: Horde, cast: Cast) -> None:
+    # Else the first duty would go on for as long as the horde is busy.
+    alice, bob = await cast.alice(), await cast.bob()
+    await ask(horde, alice)
+    (job_id,) = await take(horde, bob)
+    await work.deliver(horde, bob, delivery(job_id))
+    assert not await fold_ledger.fold_batch(horde)
+    await count_deliveries.run(horde)
+    assert await horde.pool.fetchval("select count(*) from deliveries where not counted") == 0
+
+
+async def test_a_full_batch_says_that_there_may_be_more(
+    horde: Horde, cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice = await cast.alice()
+    await ask(horde, alice)
+    await ask(horde, alice)
+    monkeypatch.setattr(kudos, "FOLD_BATCH", 1)
+    assert await fold_ledger.fold_batch(horde)
+    await fold_ledger.run(horde)
+    assert await kudos.ledger_totals(horde.statements) == (0, 0)
 
 
 async def test_a_charge_below_the_floor_is_forgiven_and_recorded(horde: Horde, cast: Cast) -> None:

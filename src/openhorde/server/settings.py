@@ -63,7 +63,8 @@ class ServerSettings:
             "job_ttl_seconds_min": (1, 86_400),
             "duty_seconds": (0.05, 3600),
             "trust_kudos": (0, 10**12),
-            "picture_seconds": (60, 10**9),
+            # A request's source pictures must outlive it: 20 minutes of waiting, and of work.
+            "picture_seconds": (2400, 10**9),
         }
         for name, (low, high) in bounds.items():
             if not low <= getattr(self, name) <= high:
