@@ -120,6 +120,12 @@ class Running:
         """Whether it runs."""
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def process_id(self) -> int:
+        """The process's id; of the last one, if it has ended."""
+        assert self._process is not None
+        return self._process.pid
+
     def said(self) -> str:
         """All that it has printed."""
         return self.log.read_text(encoding="utf-8", errors="replace") if self.log.exists() else ""

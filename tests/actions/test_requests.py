@@ -83,7 +83,7 @@ async def test_cancelling_withdraws_what_waits_and_pays_what_runs(horde: Horde, 
     params = {"width": 64, "height": 64, "steps": 1, "n": 3}
     request_id = await ask(horde, alice, params=params)
     (job_id,) = await take(horde, bob)
-    before = await requests.cancel(horde, request_id)
+    before, _ = await requests.cancel(horde, request_id)
     assert (before.life.waiting, before.life.processing) == (2, 1)
     assert await take(horde, bob) == []
     assert await work.deliver(horde, bob, delivery(job_id)) > 0

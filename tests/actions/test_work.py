@@ -122,9 +122,8 @@ async def test_a_censored_job_costs_the_tax_alone_and_pays_the_worker(
     (job_id,) = await take(horde, bob)
     note = {"type": "censorship", "value": "nsfw"}
     assert await work.deliver(horde, bob, delivery(job_id, metadata=[note])) > 0
-    progress = await requests.check(horde, request_id)
+    progress, (result,) = await requests.read(horde, request_id)
     assert progress.kudos_milli == progress.facts.activation_milli + 1000
-    (result,) = await requests.results(horde, progress)
     assert result.result["censored"]
     await sound(horde)
 
@@ -218,7 +217,7 @@ async def test_a_job_that_failed_in_a_lane_unknown_here_is_found(horde: Horde, c
     alice, bob = await cast.alice(), await cast.bob()
     await ask(horde, alice)
     (job_id,) = await take(horde, bob)
-    queue = Queue(horde.statements)
+    queue = Queue(horde.statements, horde.signals)
     await queue.start()  # As after a restart, while the only job of its lane runs.
     restarted = replace(horde, queue=queue)
     await work.give_up(restarted, job_id, outcome="overdue")

@@ -70,7 +70,7 @@ def look(horde: Horde, calling: Calling) -> Callable[[str], Awaitable[Any]]:
     """Gets a path as another process of this horde would, that knows nothing from before."""
 
     async def get(path: str) -> Any:
-        queue = Queue(horde.statements)
+        queue = Queue(horde.statements, horde.signals)
         await queue.start()
         workforce = Workforce(horde.statements, horde.reference)
         other = replace(horde, queue=queue, workforce=workforce)

@@ -24,7 +24,10 @@ def _call(operation: Operation, **more: Any) -> tuple[str, str, dict[str, Any]]:
         "post_image_async_generate": {"prompt": "x", "dry_run": True},
         "post_image_job_pop": {"name": "Somebody's machine"},
         "post_image_job_submit": {"id": "7"},
+        "post_image_job_progress": {"id": "7", "step": 1, "steps": 2},
         "post_register": {"username": "Ann"},
+        "post_transfer_kudos": {"username": "Ann#7"},
+        "post_award_kudos": {"username": "Ann#7", "amount": 1},
     }
     if operation.body is not None:
         more["json"] = bodies.get(operation.name, {})

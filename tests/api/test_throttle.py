@@ -3,20 +3,27 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any, cast
 
 import httpx
 import pytest
+from redis_server import running_redis
 
 from openhorde.server.actions.horde import Horde
 from openhorde.server.api.app import create_app
 from openhorde.server.api.operations import Bucket, Call, Limit, Operation
 from openhorde.server.api.table import OPERATIONS
-from openhorde.server.api.throttle import WindowStorage
+from openhorde.server.api.throttle import Counts
+from openhorde.server.domain.refusals import Refusal
+from openhorde.server.kit import distant_counts
 from openhorde.server.kit.clock import FixedClock
+from openhorde.server.kit.distant_counts import DistantCounts
+from openhorde.server.kit.shared_counts import SharedCounts, share_memory
 from openhorde.server.settings import ServerSettings
+from openhorde.server.store.users import Account
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
@@ -37,6 +44,7 @@ def _operation(name: str, path: str, *limits: Limit) -> Operation:
     )
 
 
+LONG = (_operation("long", "/long", Limit("3/day")),)
 LIMITED = (
     _operation("address", "/address", Limit("2/second")),
     _operation("other", "/other", Limit("2/second")),
@@ -154,31 +162,104 @@ async def test_off_is_off(calling: Any, clock: FixedClock) -> None:
         assert await _statuses(client, "/address", 5) == [200] * 5
 
 
-def test_windows_that_ended_are_swept() -> None:
-    seconds = 0.0
-    storage = WindowStorage(lambda: seconds)
-    for number in range(10_000):
-        storage.incr(str(number), 1)
-    seconds = 1.0
-    storage.incr("new", 1)
-    assert storage.reset() == 1
-    assert storage.check()
+async def test_headers_of_the_standard_say_it_too(
+    http: httpx.AsyncClient, clock: FixedClock
+) -> None:
+    await http.get("/both")
+    clock.advance(0.2)
+    answer = await http.get("/both")
+    assert answer.headers["ratelimit-limit"] == "2"
+    assert answer.headers["ratelimit-remaining"] == "0"
+    assert answer.headers["ratelimit-reset"] == "1"
+    assert answer.headers["ratelimit-policy"] == "5;w=60, 2;w=1"
+    shown = answer.headers["access-control-expose-headers"]
+    assert {"RateLimit-Reset", "RateLimit-Policy", "Retry-After"} <= set(shown.split(", "))
 
 
-def test_limits_of_the_wire() -> None:
+async def test_an_address_where_somebody_trusted_calls_is_welcome(
+    calling: Any, clock: FixedClock
+) -> None:
+    async def succeed(call: Call) -> object:
+        if call.api_key == "refused":
+            raise Refusal("BadRequest", reason="it had to be")
+        call.account = cast(
+            Account,
+            SimpleNamespace(trusted=call.api_key != "nobody", service=False, education=False),
+        )
+        return {}
+
+    limit = Limit("1/second", rate_welcome="3/second")
+    operation = replace(_operation("welcome", "/welcome", limit), handler=succeed, welcomes=True)
+    horde = cast(Horde, SimpleNamespace(settings=ServerSettings(), clock=clock))
+    app = create_app(horde, operations=[operation])
+    async with calling(app, "9.9.9.1") as near, calling(app, "9.9.9.2") as far:
+        for key in ("nobody", "refused"):
+            assert (await _statuses(near, "/welcome", 2, headers={"apikey": key}))[1] == 429
+            clock.advance(1)
+        assert await _statuses(near, "/welcome", 2, headers={"apikey": "trusted"}) == [200, 200]
+        assert await _statuses(near, "/welcome", 2, headers={"apikey": "nobody"}) == [200, 429]
+        assert await _statuses(far, "/welcome", 2, headers={"apikey": "nobody"}) == [200, 429]
+        clock.advance(86_400)
+        assert await _statuses(near, "/welcome", 2, headers={"apikey": "nobody"}) == [200, 429]
+
+
+@asynccontextmanager
+async def _machine(calling: Any, clock: FixedClock, url: str) -> AsyncIterator[httpx.AsyncClient]:
+    """One of several machines that let a Redis count."""
+    now = lambda: clock.now().timestamp()  # noqa: E731
+    distant = DistantCounts(url)
+    counts = Counts(SharedCounts(share_memory(), now), distant)
+    horde = cast(Horde, SimpleNamespace(settings=ServerSettings(), clock=clock))
+    async with calling(create_app(horde, operations=LONG, counts=counts)) as client:
+        yield client
+    await distant.close()
+
+
+async def test_machines_count_together_and_alone_while_redis_is_away(
+    calling: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(distant_counts, "ANSWER_SECONDS_MAX", 60.0)
+    clock = FixedClock(datetime.now(UTC))
+    with running_redis() as redis:
+        async with (
+            _machine(calling, clock, redis.url) as one,
+            _machine(calling, clock, redis.url) as two,
+        ):
+            assert await _statuses(one, "/long", 2) == [200, 200]
+            assert await _statuses(two, "/long", 2) == [200, 429]
+            refusal = await one.get("/long")
+            assert 0 < int(refusal.headers["retry-after"]) <= 86_400
+            redis.stop()
+            assert await _statuses(two, "/long", 4) == [200, 200, 200, 429]
+
+
+A, AP, KP = Bucket.ADDRESS, Bucket.ADDRESS_AND_PATH, Bucket.KEY_AND_PATH
+STATUS = {Limit("10/minute", AP)}
+WIRE = {
+    "post_image_async_generate": {
+        Limit("90/minute", AP, rate_welcome="300/minute"),
+        Limit("2/second", AP, rate_welcome="10/second"),
+        Limit("2/second", KP, rate_anonymous="60/second", rate_welcome="60/second"),
+    },
+    "get_image_async_check": {Limit("10/second", AP)},
+    "get_image_async_status": STATUS,
+    "delete_image_async_status": STATUS,
+    "post_image_job_pop": {Limit("60/second", A)},
+    "post_image_job_submit": {Limit("60/second", A)},
+    "post_transfer_kudos": {Limit("1/second", KP), Limit("90/hour", KP, rate_welcome="600/hour")},
+    "get_users": {Limit("90/minute", A)},
+    "get_user_single": {Limit("60/minute", AP)},
+    "put_user_single": {Limit("60/minute", AP)},
+    "get_worker_single": {Limit("30/minute", AP)},
+    "put_worker_single": {Limit("30/minute", AP)},
+    "delete_worker_single": {Limit("30/minute", AP)},
+    "get_horde_modes": {Limit("30/minute", A)},
+    "get_heartbeat": set(),
+    "front_page": {Limit("90/minute", A)},
+}
+
+
+@pytest.mark.parametrize("name", WIRE)
+def test_limits_of_the_wire(name: str) -> None:
     by_name = {operation.name: operation for operation in OPERATIONS}
-    expected = {
-        "get_users": {"90/minute"},
-        "get_user_single": {"60/minute"},
-        "put_worker_single": {"30/minute"},
-        "get_horde_modes": {"30/minute"},
-        "get_heartbeat": set(),
-        "post_image_job_pop": {"60/second"},
-        "post_image_job_submit": {"60/second"},
-        "post_image_async_generate": {"90/minute", "2/second"},
-        "get_image_async_check": {"10/second"},
-        "get_image_async_status": {"10/minute"},
-        "front_page": {"90/minute"},
-    }
-    for name, rates in expected.items():
-        assert {limit.rate for limit in by_name[name].limits} == rates
+    assert set(by_name[name].limits) == WIRE[name]

@@ -52,6 +52,33 @@ def test_kudos_shows_the_balance(run: Run, playing: PlayingHorde) -> None:
     assert json.loads(run("kudos", "--json").stdout)["kudos"] == 1234.5
 
 
+def test_kudos_explain_themselves(run: Run, playing: PlayingHorde) -> None:
+    result = run("kudos", "history", "-n", "2", "--before", "9-9")
+    assert result.exit_code == 0, result.output
+    for words in ("-7.50", "+1,334.50", "20 steps 7.5", "Bob#4", "--before 3-1"):
+        assert words in result.stdout
+    assert playing.calls("kudos/history")[0].query == {"limit": "2", "before": "9-9", "user": ""}
+    assert json.loads(run("kudos", "history", "--json").stdout)["next"] == "3-1"
+
+
+def test_kudos_are_sent(run: Run, playing: PlayingHorde) -> None:
+    result = run("kudos", "send", "Bob#4", "30")
+    assert "sent 30 kudos to Bob#4" in result.stdout
+    run("kudos", "send", "Bob#4", "30", "--key", "rent")
+    first, second = playing.calls("kudos/transfer")
+    assert first.body == {"username": "Bob#4", "amount": 30}
+    assert len(first.headers["idempotency-key"]) == 36
+    assert second.headers["idempotency-key"] == "rent"
+    assert run("kudos", "send", "Bob#4", "-3").exit_code == 2
+
+
+def test_kudos_that_got_lost_on_the_way_are_sent_once(run: Run, playing: PlayingHorde) -> None:
+    playing.refuse("kudos/transfer", 503, {"message": "away"}, Retry_After="0.01")
+    assert run("kudos", "send", "Bob#4", "30").exit_code == 0
+    first, second = playing.calls("kudos/transfer")
+    assert first.headers["idempotency-key"] == second.headers["idempotency-key"]
+
+
 def test_a_wrong_key_is_a_sentence(run: Run) -> None:
     result = run("kudos", "--api-key", "wrong")
     assert result.exit_code == 1
@@ -81,7 +108,7 @@ def test_the_version(run: Run) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["image", "status", "kudos", "demo", "up", "serve", "worker", "user", "db"],
+    ["image", "status", "kudos", "demo", "up", "serve", "worker", "user", "db", "ledger"],
 )
 def test_every_command_has_help(run: Run, command: str) -> None:
     assert f" {command} " in run("--help").stdout

@@ -17,6 +17,7 @@ from client.playing_horde import (
     WAITING,
     PlayingHorde,
     check,
+    event,
     webp,
 )
 from PIL import Image
@@ -100,6 +101,9 @@ def test_a_dry_run_explains_the_price(run: Run, playing: PlayingHorde) -> None:
     result = run("image", "a fox", "--dry-run")
     assert f"would cost {KUDOS} kudos" in result.stdout
     assert "6.50  64x64, 20 steps" in result.stdout
+    assert "would take about 7 s, 22 s if it goes badly; workers online that could do it: 3" in (
+        result.stdout
+    )
     assert json.loads(run("image", "a fox", "--dry-run", "--json").stdout)["kudos"] == KUDOS
     assert not playing.calls("generate/check/{id}")
 
@@ -116,6 +120,29 @@ def test_progress_without_a_terminal_is_lines(
         "place 2 in the queue, 0 of 1 finished, about 9 s to go",
         "waiting: no worker that is online can take this request, 0 of 1 finished",
         "drawing, 0 of 1 finished, about 4 s to go",
+        "1 of 1 finished",
+        "downloading",
+    ]
+
+
+def test_progress_follows_the_stream(run: Run, playing: PlayingHorde, tmp_path: Path) -> None:
+    generation = playing.status()["generations"][0]
+    job = {"id": generation["id"], "worker_name": "Bob's machine", "model": "openhorde_shapes"}
+    steps = [event("progress", {"id": job["id"], "step": n, "steps": 20}) for n in range(1, 21)]
+    playing.streams = [
+        [
+            event("queued", {"position": 3, "wait_time": 75, "is_possible": True}),
+            event("started", job),
+            *steps,
+            event("generation", generation),
+            event("done", playing.status()),
+        ]
+    ]
+    result = run("image", "a fox", "--out", str(tmp_path / "fox.webp"))
+    assert result.stderr.splitlines() == [
+        "place 3 in the queue, 0 of 1 finished, about 1 min 15 s to go",
+        "drawing by Bob's machine, 0 of 1 finished, about 1 min 15 s to go",
+        "drawing by Bob's machine, 0 of 1 finished",
         "1 of 1 finished",
         "downloading",
     ]

@@ -8,14 +8,31 @@ import pytest
 from client.playing_horde import DONE, DRAWING, WAITING, check
 from rich.console import Console
 
-from openhorde.cli.progress import RequestProgress
+from openhorde.cli.progress import RequestProgress, describe, steps_text
 from openhorde.cli.screen import duration_text, kudos_text
 from openhorde.cli.voice import Voice
+from openhorde.client import Drawing, Look
+from openhorde.client.looks import View
 from openhorde.wire.requests import RequestCheck
 
 
-def looked(answer: dict[str, object]) -> RequestCheck:
-    return msgspec.convert(answer, RequestCheck)
+def looked(answer: dict[str, object]) -> Look:
+    return View().checked(msgspec.convert(answer, RequestCheck))
+
+
+def drawn(*steps: int, finished: int = 0, position: int = 0) -> Look:
+    """Jobs of 20 steps, so many of them done, each on a machine of its own."""
+    drawings = tuple(
+        Drawing(id=str(index), worker_name=f"machine {index}", model="m", step=step, steps=20)
+        for index, step in enumerate(steps)
+    )
+    return Look(
+        queue_position=position,
+        wait_seconds=9,
+        processing=len(steps),
+        finished=finished,
+        drawings=drawings,
+    )
 
 
 @pytest.mark.parametrize("terminal", [True, False])
@@ -27,6 +44,51 @@ def test_it_draws_anywhere(terminal: bool) -> None:
             progress.show(looked(answer))
     assert isinstance(console.file, StringIO)
     assert "1 of 1 finished" in console.file.getvalue()
+
+
+def test_steps_are_shown_on_a_terminal() -> None:
+    console = Console(file=StringIO(), force_terminal=True, width=120)
+    progress = RequestProgress(console, 1)
+    with progress.on_screen():
+        progress.show(drawn(5))
+    assert isinstance(console.file, StringIO)
+    shown = console.file.getvalue()
+    assert "drawing by machine 0, 0 of 1 finished, step 5 of 20" in shown
+    assert progress.share == 0.25
+
+
+def test_steps_do_not_become_lines() -> None:
+    console = Console(file=StringIO(), width=120)
+    progress = RequestProgress(console, 3)
+    for step in range(1, 20):
+        progress.show(drawn(step))
+    progress.show(drawn(20, 10, finished=1))
+    assert isinstance(console.file, StringIO)
+    assert console.file.getvalue().splitlines() == [
+        "drawing by machine 0, 0 of 3 finished",
+        "drawing 2 at once, 1 of 3 finished",
+    ]
+    assert progress.share == pytest.approx((1 + 1 + 0.5) / 3)
+
+
+def test_the_bar_begins_anew_when_the_drawing_does() -> None:
+    now = iter([0.0, 9.0, 10.0])
+    progress = RequestProgress(Console(file=StringIO()), 1, clock=lambda: next(now))
+    progress.show(looked(check(wait_time=1)))
+    assert progress.share == 0.9
+    progress.show(drawn(2))
+    assert progress.share == 0.1
+
+
+def test_several_jobs_are_counted_together() -> None:
+    assert steps_text(drawn(3, 4), 2) == ", step 7 of 40"
+    assert steps_text(looked(DRAWING), 2) == ""
+
+
+def test_a_job_that_failed_counts_no_more_once_another_has_its_place() -> None:
+    assert steps_text(drawn(19, 4), 1) == ", step 4 of 20"
+    assert describe(drawn(19, 4), 1) == "drawing by machine 1, 0 of 1 finished"
+    assert steps_text(drawn(19, 4, finished=1), 1) == ""
 
 
 def test_it_knows_where_the_time_went() -> None:

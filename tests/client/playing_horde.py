@@ -4,12 +4,14 @@
 Run as a program it plays the server of a private horde, on OPENHORDE_PORT.
 """
 
+import asyncio
 import base64
+import json
 import os
 import socket
 import threading
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -19,7 +21,7 @@ import uvicorn
 from PIL import Image
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 HOST = "127.0.0.1"
@@ -58,6 +60,20 @@ DRAWING = check(waiting=0, processing=1, queue_position=0, wait_time=4)
 DONE = check(waiting=0, finished=1, done=True, queue_position=0, wait_time=0, kudos=KUDOS)
 
 
+class Cut(Exception):
+    """In a stream's script: the line breaks here, in the middle of an answer."""
+
+
+class Hold:
+    """In a stream's script: nothing more is said, but the line stays open."""
+
+
+def event(name: str, data: Any, event_id: int | str = "") -> bytes:
+    """One event of a stream."""
+    text = f"event: {name}\ndata: {json.dumps(data)}\n"
+    return (text + (f"id: {event_id}\n" if event_id else "") + "\n").encode()
+
+
 @dataclass
 class Heard:
     """One request that came in."""
@@ -71,11 +87,18 @@ class Heard:
 
 @dataclass
 class PlayingHorde:
-    """What to answer, and what was heard. The last entry of `checks` is said for ever."""
+    """What to answer, and what was heard. The last entry of `checks` is said for ever.
+
+    `streams` are scripts, one for each connection and then the last one again; None is an old
+    horde that has no streams. With `states` checks tell their state, for the next to be held.
+    """
 
     checks: list[dict[str, Any]] = field(default_factory=lambda: [WAITING, DRAWING, DONE])
     pictures: list[bytes] = field(default_factory=lambda: [webp()])
     state: dict[str, Any] = field(default_factory=dict)
+    streams: list[list[bytes | type[Cut] | type[Hold]]] | None = None
+    states: list[str] | None = None
+    left: threading.Event = field(default_factory=threading.Event)
     inline: bool = False
     warnings: list[dict[str, str]] | None = None
     user: dict[str, Any] = field(default_factory=dict)
@@ -122,10 +145,13 @@ class PlayingHorde:
         """The routes that the client knows."""
         api = {
             "generate/async": (self._submit, "POST"),
+            "generate/events/{id}": (self._events, "GET"),
             "generate/check/{id}": (self._check, "GET"),
             "generate/status/{id}": (self._status, "GET,DELETE"),
             "generate/pop": (self._pop, "POST"),
             "find_user": (self._find_user, "GET"),
+            "kudos/history": (self._history, "GET"),
+            "kudos/transfer": (self._transfer, "POST"),
             "status/heartbeat": (self._heartbeat, "GET"),
             "status/performance": (self._performance, "GET"),
             "status/models": (self._models, "GET"),
@@ -160,16 +186,47 @@ class PlayingHorde:
     def _submit(self, request: Request) -> Response:
         if self.heard[-1].body.get("dry_run"):
             lines = [{"label": "64x64, 20 steps", "kudos": 6.5}, {"label": "tax", "kudos": 1.0}]
-            return JSONResponse({"kudos": KUDOS, "lines": lines}, 200)
+            prospects = {
+                "is_possible": True,
+                "workers_fitting": 3,
+                "eta": {"p50": 7.4, "p90": 21.6},
+            }
+            return JSONResponse({"kudos": KUDOS, "lines": lines, **prospects}, 200)
         queued: dict[str, Any] = {"id": REQUEST_ID, "kudos": KUDOS}
         if self.warnings:
             queued["warnings"] = self.warnings
         return JSONResponse(queued, 202)
 
+    def _events(self, request: Request) -> Response:
+        if self.streams is None:
+            return JSONResponse({"message": "The requested URL was not found."}, 404)
+        script = self.streams.pop(0) if len(self.streams) > 1 else self.streams[0]
+        return StreamingResponse(self._told(script), media_type="text/event-stream")
+
+    async def _told(self, script: list[bytes | type[Cut] | type[Hold]]) -> AsyncIterator[bytes]:
+        try:
+            for part in script:
+                if isinstance(part, bytes):
+                    yield part
+                elif part is Cut:
+                    raise Cut
+                else:
+                    await asyncio.Event().wait()
+        finally:
+            self.left.set()
+
     def _check(self, request: Request) -> Response:
-        return JSONResponse(self.checks.pop(0) if len(self.checks) > 1 else self.checks[0])
+        answer = self.checks.pop(0) if len(self.checks) > 1 else self.checks[0]
+        if self.states is None:
+            return JSONResponse(answer)
+        state = self.states.pop(0) if len(self.states) > 1 else self.states[0]
+        return JSONResponse(answer, headers={"Event-Id": state})
 
     def _status(self, request: Request) -> Response:
+        return JSONResponse(self.status())
+
+    def status(self) -> dict[str, Any]:
+        """The full status, with all pictures."""
         generations = [
             {
                 "id": f"00000000-0000-4000-8000-0000000001{number:02}",
@@ -185,7 +242,7 @@ class PlayingHorde:
             }
             for number in range(len(self.pictures))
         ]
-        return JSONResponse({**self.checks[-1], "generations": generations, "shared": False})
+        return {**self.checks[-1], "generations": generations, "shared": False}
 
     def _img(self, number: int) -> str:
         if self.inline:
@@ -200,6 +257,12 @@ class PlayingHorde:
             refusal = {"message": "No user matching sent API Key.", "rc": "InvalidAPIKey"}
             return JSONResponse(refusal, 401)
         return JSONResponse({**USER, **self.user})
+
+    def _history(self, request: Request) -> Response:
+        return JSONResponse({"entries": HISTORY, "next": "3-1"})
+
+    def _transfer(self, request: Request) -> Response:
+        return JSONResponse({"transferred": self.heard[-1].body["amount"]})
 
     def _heartbeat(self, request: Request) -> Response:
         return JSONResponse(
@@ -264,6 +327,25 @@ USER = {
     "account_age": 86400,
     "kudos_details": {"accumulated": -100.0, "received": 1334.5},
 }
+
+HISTORY = [
+    {
+        "time": "2026-07-01T12:00:00.000001Z",
+        "amount": -7.5,
+        "effect": "balance",
+        "purpose": "price",
+        "why": "Price of a delivered job of a request.",
+        "lines": [{"label": "20 steps", "kudos": 7.5}],
+    },
+    {
+        "time": "2026-07-01T11:00:00Z",
+        "amount": 1334.5,
+        "effect": "balance",
+        "purpose": "transfer",
+        "why": "Received from another user.",
+        "counterparty": "Bob#4",
+    },
+]
 
 
 if __name__ == "__main__":

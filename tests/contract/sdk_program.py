@@ -28,6 +28,7 @@ from horde_sdk.ai_horde_api.apimodels import (
     HordeStatusModelsAllRequest,
     ImageGenerateAsyncDryRunResponse,
     ImageGenerateAsyncRequest,
+    ImageGenerateAsyncResponse,
     ImageGenerateCheckRequest,
     ImageGenerateJobPopRequest,
     ImageGenerateJobPopResponse,
@@ -49,8 +50,9 @@ from pydantic import BaseModel
 REGEN = "AI Horde Worker reGen:10.1.1:https://github.com/Haidra-Org/horde-worker-reGen"
 
 # The wire has grown since this SDK was made: `messages` of jobs and workers, `deleted` and
-# `proxy_passkey` of users, most of the heartbeat. A dry run's `lines` are our own. For
-# the rest, unknown names are errors.
+# `proxy_passkey` of users, most of the heartbeat. A dry run's `lines` are our own, and so is what
+# a submit says of the prospects: outside tests this SDK lets unknown names pass. For the rest they
+# are errors.
 GROWN: tuple[type[BaseModel], ...] = (
     AIHordeHeartbeatResponse,
     ImageGenerateJobPopResponse,
@@ -59,6 +61,7 @@ GROWN: tuple[type[BaseModel], ...] = (
     SingleWorkerDetailsResponse,
     UserDetailsResponse,
     ImageGenerateAsyncDryRunResponse,
+    ImageGenerateAsyncResponse,
 )
 
 

@@ -87,6 +87,21 @@ def test_accounts(http: httpx.Client, alice: Person, bob: Person) -> None:
         assert None not in user["kudos_details"].values()
 
 
+def test_kudos_and_accounts_that_change(http: httpx.Client, alice: Person, bob: Person) -> None:
+    mine = http.get("/api/v2/find_user", headers=bob.headers).json()
+    moved = {"username": mine["username"], "amount": 3}
+    sent = http.post("/api/v2/kudos/transfer", headers=alice.headers, json=moved)
+    assert sent.status_code == 200
+    assert_is("KudosTransferred", sent.json())
+    awarded = http.post("/api/v2/kudos/award", headers=alice.headers, json=moved)
+    assert_is("KudosAwarded", awarded.json())
+    edited = http.put(
+        f"/api/v2/users/{mine['id']}", headers=bob.headers, json={"contact": "bob@example.org"}
+    )
+    assert_is("ModifyUser", edited.json())
+    assert edited.json() == {"contact": "bob@example.org"}
+
+
 @pytest.mark.usefixtures("finished")
 def test_workers(http: httpx.Client, bob: Person) -> None:
     workers = http.get("/api/v2/workers").json()

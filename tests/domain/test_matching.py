@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openhorde.server.domain.matching import (
+    Waiting,
     batch_amount,
     fits,
     lacking,
     prioritised,
-    tally,
 )
 from openhorde.server.domain.needs import WORDS, Needs, Offer
 from openhorde.wire.work import Skipped
@@ -73,7 +73,7 @@ def test_offering_more_never_makes_a_job_unfit(
 def test_the_tally_counts_each_reason_on_its_own(
     lanes: list[tuple[Needs, int]], offer: Offer
 ) -> None:
-    counts = tally(lanes, offer)
+    counts = Waiting(lanes).tally(offer)
     Skipped(**counts)
     for reason in set(Skipped.__struct_fields__) - {"max_pixels"}:
         wanted = sum(number for needs, number in lanes if reason in lacking(needs, offer))
@@ -159,7 +159,9 @@ def test_listed_workers() -> None:
 def test_a_request_as_large_as_the_limit_fits_and_is_counted_all_the_same() -> None:
     exact = Needs(kind="image", pixels=OPEN.pixels_max)
     assert fits(exact, OPEN)
-    assert tally([(exact, 3), (Needs(kind="image", pixels=64), 2)], OPEN) == {"max_pixels": 3}
+    assert Waiting([(exact, 3), (Needs(kind="image", pixels=64), 2)]).tally(OPEN) == {
+        "max_pixels": 3
+    }
 
 
 def test_priority_users_need_not_pay_in_advance() -> None:

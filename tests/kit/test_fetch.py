@@ -1,62 +1,20 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""A server on 127.0.0.1 plays the public internet; 127.0.0.2 plays our own network."""
+"""What is fetched from where, and what is not."""
 
 import asyncio
 import gzip
-import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
-from datetime import UTC, datetime, timedelta
+import socket
+import threading
+from collections.abc import AsyncIterator, Sequence
 from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from certificates import Certificate
+from kit.web import BODY, OUTSIDE, Names, Web, redirect, response
 
-from openhorde.server.kit.fetch import Fetcher, FetchRefused
-
-OUTSIDE = [ip_network("127.0.0.1/32")]
-BODY = b"picture" * 1000
-
-Answer = Callable[[asyncio.StreamWriter], Awaitable[None]]
-
-
-class Web:
-    """Answers by path, and remembers what it was asked."""
-
-    def __init__(self) -> None:
-        self.answers: dict[str, bytes | Answer] = {}
-        self.requests: list[bytes] = []
-        self.visits: list[asyncio.Task[None]] = []
-        self.port = 0
-
-    async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self.visits.append(task)
-        # SSLError: who does not trust the certificate leaves in the middle of the greeting.
-        with suppress(ConnectionError, asyncio.IncompleteReadError, ssl.SSLError):
-            try:
-                request = await reader.readuntil(b"\r\n\r\n")
-                self.requests.append(request)
-                answer = self.answers[request.split(b" ")[1].decode()]
-                if isinstance(answer, bytes):
-                    writer.write(answer)
-                else:
-                    await answer(writer)
-            finally:
-                writer.close()
-                await writer.wait_closed()
-
-    @asynccontextmanager
-    async def open(self, tls: ssl.SSLContext | None = None) -> AsyncIterator[None]:
-        async with await asyncio.start_server(self.handle, "127.0.0.1", 0, ssl=tls) as server:
-            self.port = server.sockets[0].getsockname()[1]
-            yield
-        await asyncio.wait_for(asyncio.gather(*self.visits), 10)
+from openhorde.server.kit.fetch import Fetcher, FetchRefused, SystemResolver
 
 
 @pytest_asyncio.fixture
@@ -64,30 +22,6 @@ async def web() -> AsyncIterator[Web]:
     web = Web()
     async with web.open():
         yield web
-
-
-class Names:
-    """A resolver with a book of its own, which counts what it is asked."""
-
-    def __init__(self, **book: list[str]) -> None:
-        self.book = book
-        self.asked: list[str] = []
-
-    async def __call__(self, host: str, port: int) -> Sequence[str]:
-        self.asked.append(host)
-        if host not in self.book:
-            raise OSError("unknown")
-        return self.book[host]
-
-
-def response(body: bytes = BODY, status: str = "200 OK", **headers: str) -> bytes:
-    facts = {"content_length": str(len(body))} | headers
-    lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in facts.items())
-    return f"HTTP/1.1 {status}\r\n{lines}\r\n".encode() + body
-
-
-def redirect(location: str) -> bytes:
-    return response(b"", "302 Found", location=location)
 
 
 async def refusal(url: str, fetcher: Fetcher | None = None) -> str:
@@ -287,6 +221,28 @@ async def test_a_slow_resolver_is_cut() -> None:
     assert await refusal("http://pictures/", fetcher) == "timeout"
 
 
+async def test_names_that_are_never_answered_hold_up_nothing_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ended = threading.Event()
+    asked = threading.Semaphore(0)
+
+    def never(*_: object, **__: object) -> list[object]:
+        asked.release()
+        ended.wait()
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", never)
+    resolver = SystemResolver(threads=40)  # More than there are for everything else.
+    waiting = [asyncio.create_task(resolver("dead.example", 443)) for _ in range(40)]
+    try:
+        for _ in waiting:
+            assert await asyncio.to_thread(asked.acquire, timeout=10)
+    finally:
+        ended.set()
+    assert await asyncio.gather(*waiting) == [[]] * 40
+
+
 async def test_nobody_there(web: Web) -> None:
     web.answers["/garbage"] = b"SSH-2.0-OpenSSH\r\n"
     web.answers["/short"] = response(b"short", content_length="100")
@@ -308,44 +264,15 @@ async def test_the_environments_proxy_is_not_used(
     assert await Fetcher(OUTSIDE).get(f"http://127.0.0.1:{web.port}/") == BODY
 
 
-def certificate(folder: Path) -> Path:
-    """A certificate of `pictures.example`, signed by itself, with its key, as one PEM file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "pictures.example")])
-    now = datetime.now(UTC)
-    signed = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("pictures.example")]), False)
-        .sign(key, hashes.SHA256())
-    )
-    path = folder / "pictures.pem"
-    path.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-        + signed.public_bytes(serialization.Encoding.PEM)
-    )
-    return path
-
-
 async def test_tls_is_for_the_name_not_the_address(tmp_path: Path) -> None:
-    pem = certificate(tmp_path)
-    shown = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    shown.load_cert_chain(pem)
+    certificate = Certificate(tmp_path, "pictures.example")
+    shown = certificate.shown()
     asked_for: list[str | None] = []
     shown.sni_callback = lambda _socket, name, _context: asked_for.append(name)
     web = Web()
     web.answers["/"] = response()
     resolve = Names(**{"pictures.example": ["127.0.0.1"], "wrong.example": ["127.0.0.1"]})
-    trusting = ssl.create_default_context(cafile=str(pem))
+    trusting = certificate.trusted()
     async with web.open(shown):
         port = web.port
         fetcher = Fetcher(OUTSIDE, resolve=resolve, ssl_context=trusting)

@@ -49,7 +49,7 @@ async def test_every_event_in_every_state(
         elif event is Event.RETURN:
             await horde.statements.run("return_jobs", [job_id])
         else:
-            await requests.expire(horde, request_id)
+            await requests.expire(horde, [request_id])
     except Refusal:
         assert (state, event) not in MOVES
     after = await horde.pool.fetchval("select state from jobs where id = $1", job_id)

@@ -70,7 +70,7 @@ async def test_a_duty_ends_although_new_work_keeps_coming(horde: Horde, cast: Ca
     await work.deliver(horde, bob, delivery(job_id))
     assert not await fold_ledger.fold_batch(horde)
     await count_deliveries.run(horde)
-    assert await horde.pool.fetchval("select count(*) from deliveries where not counted") == 0
+    assert await horde.pool.fetchval("select count(*) from deliveries_uncounted") == 0
 
 
 async def test_a_full_batch_says_that_there_may_be_more(

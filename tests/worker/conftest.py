@@ -40,7 +40,10 @@ class Noticeboard:
 
 
 class FakeHorde(Noticeboard):
-    """Plays the horde and its storage. Unusual answers are queued; then it is all well again."""
+    """Plays the horde and its storage. Unusual answers are queued; then it is all well again.
+
+    While `holding`, a pop with `wait` is held until there is a job; else it is an old horde.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -58,6 +61,12 @@ class FakeHorde(Noticeboard):
         self.source_gets = 0
         self.gate = asyncio.Event()
         self.gate.set()
+        self.holding = False
+        self.held = 0
+        self.hang_ups = 0
+        self.before_answer: Callable[[], None] = lambda: None
+        self.reports: list[dict[str, Any]] = []
+        self.report_answers: deque[Response] = deque()
 
     def offer(self, pictures: int = 1, **changes: Any) -> list[str]:
         """Queue a job; `changes` go into the payload, or beside it when they belong there."""
@@ -94,6 +103,7 @@ class FakeHorde(Noticeboard):
             "something_new": 1,
         } | {name: value for name, value in changes.items() if name in beside}
         self.jobs.append(job)
+        self.tell()
         return ids
 
     def submitted(self, job_id: str) -> list[dict[str, Any]]:
@@ -103,6 +113,7 @@ class FakeHorde(Noticeboard):
         return Starlette(
             routes=[
                 Route("/api/v2/generate/pop", self._pop, methods=["POST"]),
+                Route("/api/v2/generate/progress", self._progress, methods=["POST"]),
                 Route("/api/v2/generate/submit", self._submit, methods=["POST"]),
                 Route("/storage/{path:path}", self._upload, methods=["PUT"]),
                 Route("/source/{name}", self._source, methods=["GET"]),
@@ -115,12 +126,42 @@ class FakeHorde(Noticeboard):
         except ClientDisconnect:
             return Response(status_code=400)
         self.tell()
+        if (
+            self.holding
+            and self.pops[-1]["wait"]
+            and not self.jobs
+            and not await self._hold(request)
+        ):
+            return Response(status_code=400)
+        self.before_answer()
         if self.pop_answers:
             return self.pop_answers.popleft()
         if self.jobs:
             return JSONResponse(self.jobs.popleft())
         skipped = {"models": 3, "nsfw": 0}
         return JSONResponse({"id": None, "ids": [], "payload": {}, "skipped": skipped})
+
+    async def _hold(self, request: Request) -> bool:
+        """Keep the worker on the line until there is a job; False when it hung up."""
+        gone: asyncio.Future[Any] = asyncio.ensure_future(request.receive())
+        offered: asyncio.Future[Any] = asyncio.ensure_future(self.until(lambda: self.jobs))
+        self.held += 1
+        await asyncio.wait((gone, offered), return_when=asyncio.FIRST_COMPLETED)
+        self.held -= 1
+        hung_up = gone.done()
+        self.hang_ups += hung_up
+        for waiting in (gone, offered):
+            waiting.cancel()
+        self.tell()
+        return not hung_up
+
+    async def _progress(self, request: Request) -> Response:
+        self.reports.append(await request.json())
+        self.tell()
+        await self.gate.wait()
+        if self.report_answers:
+            return self.report_answers.popleft()
+        return JSONResponse({"cancelled": False})
 
     async def _submit(self, request: Request) -> Response:
         self.submits.append(await request.json())

@@ -3,6 +3,7 @@
 
 import asyncio
 import time
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,11 +81,12 @@ async def draw(
         try:
             for warning in queued.warnings:
                 console.print(f"[yellow]note:[/] {escape(warning.message)}", soft_wrap=True)
-            async for check in horde.watch(queued.id):
-                progress.show(check)
+            async with aclosing(horde.watch(queued.id)) as looks:
+                async for look in looks:
+                    progress.show(look)
             progress.say("downloading")
             before = time.monotonic()
-            pictures = await horde.pictures(queued)
+            pictures = await horde.pictures(queued, look.status)
         except asyncio.CancelledError:
             await horde.cancel_quietly(queued.id)
             raise

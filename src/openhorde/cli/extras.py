@@ -45,12 +45,22 @@ def mendable() -> Iterator[None]:
     """Wrap the run of a server command: what its operator can mend becomes a sentence."""
     with needs("server"):
         from openhorde.server.domain.refusals import Refusal
+        from openhorde.server.kit.database import DatabaseUnusable
         from openhorde.server.kit.postgres import EmbeddedPostgresFailure
+        from openhorde.server.kit.signing import KeyUnusable
+        from openhorde.server.kit.team import TeamFailure
         from openhorde.server.settings import SettingError
 
     try:
         yield
-    except (EmbeddedPostgresFailure, SettingError, OSError) as error:
+    except (
+        EmbeddedPostgresFailure,
+        DatabaseUnusable,
+        KeyUnusable,
+        TeamFailure,
+        SettingError,
+        OSError,
+    ) as error:
         fail(error)
     except Refusal as refusal:
         facts = ", ".join(str(value) for value in refusal.facts.values())

@@ -123,5 +123,11 @@ def _show_price(priced: RequestPriced) -> None:
     console.print(f"would cost {kudos_text(priced.kudos)}")
     for line in priced.lines or []:
         console.print(f"  {line.kudos:>10.2f}  {escape(line.label)}", soft_wrap=True)
+    if priced.eta:
+        console.print(
+            f"would take about {priced.eta.p50:.0f} s, {priced.eta.p90:.0f} s if it goes badly;"
+            f" workers online that could do it: {priced.workers_fitting}",
+            soft_wrap=True,
+        )
     for warning in priced.warnings or []:
         console.print(f"[yellow]note:[/] {escape(warning.message)}", soft_wrap=True)

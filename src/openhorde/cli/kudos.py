@@ -1,24 +1,71 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""`horde kudos`: the balance behind an API key."""
+"""`horde kudos`: the account behind an API key, its history, and sending kudos to others."""
 
 import asyncio
+from typing import Annotated
 
 import msgspec
+import typer
 from rich.markup import escape
 from rich.table import Table
 
 from openhorde.cli.options import ANONYMOUS_KEY, DEFAULT_URL, ApiKey, AsJson, Url, connect
 from openhorde.cli.screen import kudos_text, output, print_json
+from openhorde.wire.kudos import HistoryEntry, KudosHistory
 from openhorde.wire.users import UserDetails
 
+app = typer.Typer(help="Your account: its kudos, where they came from, and sending them.")
 
-def kudos(url: Url = DEFAULT_URL, api_key: ApiKey = ANONYMOUS_KEY, as_json: AsJson = False) -> None:
+
+@app.callback(invoke_without_command=True)
+def kudos(
+    context: typer.Context,
+    url: Url = DEFAULT_URL,
+    api_key: ApiKey = ANONYMOUS_KEY,
+    as_json: AsJson = False,
+) -> None:
     """Show your account: its kudos, where they came from and what it did for the horde."""
+    if context.invoked_subcommand is not None:
+        return
     user = asyncio.run(_find_user(url, api_key))
     if as_json:
         print_json(user)
     else:
         _show(user)
+
+
+@app.command()
+def history(
+    count: Annotated[int, typer.Option("-n", min=1, max=100, help="So many entries.")] = 20,
+    before: Annotated[
+        str | None, typer.Option(help="Go on from where the last page ended.")
+    ] = None,
+    url: Url = DEFAULT_URL,
+    api_key: ApiKey = ANONYMOUS_KEY,
+    as_json: AsJson = False,
+) -> None:
+    """Show what happened to your kudos, newest first, and why."""
+    page = asyncio.run(_history(url, api_key, before, count))
+    if as_json:
+        print_json(page)
+    else:
+        _show_history(page)
+
+
+@app.command()
+def send(
+    user: Annotated[str, typer.Argument(help="Who gets them: NAME#ID.")],
+    amount: Annotated[int, typer.Argument(min=1, help="How many whole kudos.")],
+    key: Annotated[
+        str | None,
+        typer.Option(help="A word of your choice: the same word again sends nothing more."),
+    ] = None,
+    url: Url = DEFAULT_URL,
+    api_key: ApiKey = ANONYMOUS_KEY,
+) -> None:
+    """Send kudos to another user."""
+    sent = asyncio.run(_send(url, api_key, user, amount, key))
+    output().print(f"sent {kudos_text(sent)} to [bold]{escape(user)}[/]")
 
 
 async def _find_user(url: str, api_key: str) -> UserDetails:
@@ -43,3 +90,34 @@ def _show(user: UserDetails) -> None:
     table.add_row("requests at once", str(user.concurrency))
     table.add_row("workers", str(user.worker_count))
     console.print(table)
+
+
+async def _history(url: str, api_key: str, before: str | None, count: int) -> KudosHistory:
+    async with connect(url, api_key) as horde:
+        return await horde.history(before=before, limit=count)
+
+
+async def _send(url: str, api_key: str, user: str, amount: int, key: str | None) -> float:
+    async with connect(url, api_key) as horde:
+        return await horde.send_kudos(user, amount, key=key)
+
+
+def _show_history(page: KudosHistory) -> None:
+    table = Table("when", "kudos", "what", "why")
+    table.columns[1].justify = "right"
+    for entry in page.entries:
+        what = entry.purpose if entry.effect == "balance" else f"{entry.purpose} ({entry.effect})"
+        table.add_row(entry.time[:19], f"{entry.amount:+,.2f}", what, escape(_reason(entry)))
+    console = output()
+    console.print(table if page.entries else "nothing has happened yet")
+    if page.next:
+        console.print(f"older: horde kudos history --before {page.next}")
+
+
+def _reason(entry: HistoryEntry) -> str:
+    if entry.counterparty:
+        return f"{entry.why.removesuffix('.')}: {entry.counterparty}."
+    if entry.lines:
+        parts = ", ".join(f"{line.label} {line.kudos:g}" for line in entry.lines)
+        return f"{entry.why} {parts}."
+    return entry.why

@@ -7,13 +7,13 @@ import typer
 from typer.core import TyperGroup
 
 from openhorde import __version__
-from openhorde.cli import database, user
+from openhorde.cli import database, kudos, ledger, user
 from openhorde.cli.demo import demo
 from openhorde.cli.image import image
-from openhorde.cli.kudos import kudos
 from openhorde.cli.private_horde import PrivateHordeFailure
 from openhorde.cli.screen import fail, messages
-from openhorde.cli.serve import serve
+from openhorde.cli.serve import SERVE_PLACE, serve, serve_place
+from openhorde.cli.simulate import simulate
 from openhorde.cli.status import status
 from openhorde.cli.up import up
 from openhorde.cli.worker import worker_command
@@ -65,13 +65,16 @@ def horde(
 
 app.command(rich_help_panel=ASK)(image)
 app.command(rich_help_panel=ASK)(status)
-app.command(rich_help_panel=ASK)(kudos)
+app.add_typer(kudos.app, name="kudos", rich_help_panel=ASK)
 app.command(rich_help_panel=RUN)(demo)
 app.command(rich_help_panel=RUN)(up)
 app.command(rich_help_panel=RUN)(serve)
+app.command(SERVE_PLACE, hidden=True)(serve_place)
+app.command(rich_help_panel=RUN)(simulate)
 app.command("worker", rich_help_panel=RUN)(worker_command())
 app.add_typer(user.app, name="user", rich_help_panel=RUN)
 app.add_typer(database.app, name="db", rich_help_panel=RUN)
+app.add_typer(ledger.app, name="ledger", rich_help_panel=RUN)
 
 
 def main() -> None:

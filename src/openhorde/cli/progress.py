@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""A progress bar for one request: place in the queue, expected wait, pictures finished."""
+"""A progress bar for one request: place in the queue, expected wait, then the steps."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -10,11 +10,11 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from openhorde.cli.screen import duration_text
-from openhorde.wire.requests import RequestCheck
+from openhorde.client import Drawing, Look
 
 
 class RequestProgress:
-    """Shows each check, and remembers when drawing began and ended."""
+    """Shows each look, and remembers when drawing began and ended. `share` is what is over."""
 
     def __init__(
         self, console: Console, pictures: int, clock: Callable[[], float] = time.monotonic
@@ -26,7 +26,7 @@ class RequestProgress:
         self._drawing_since: float | None = None
         self._done_at: float | None = None
         self._shown = ""
-        self._fraction = 0.0
+        self.share = 0.0
         self._bar = Progress(
             SpinnerColumn(),
             BarColumn(bar_width=24),
@@ -46,50 +46,77 @@ class RequestProgress:
         with self._bar:
             yield
 
-    def show(self, check: RequestCheck) -> None:
+    def show(self, look: Look) -> None:
         """One more look at the request."""
         now = self._clock()
-        if self._drawing_since is None and (check.processing or check.finished):
+        if self._drawing_since is None and (look.processing or look.finished):
             self._drawing_since = now
-        if check.done or check.faulted:
+        if look.done or look.faulted:
             self._done_at = now
-        self.say(describe(check, self._pictures))
-        self._fraction = max(self._fraction, self._estimate(check, now))
-        self._bar.update(self._task, completed=self._fraction)
+        self.say(describe(look, self._pictures), steps_text(look, self._pictures))
+        self.share = self._estimate(look, now)
+        self._bar.update(self._task, completed=self.share)
 
-    def say(self, text: str) -> None:
-        """What is going on right now."""
-        self._bar.update(self._task, description=escape(text))
+    def say(self, text: str, detail: str = "") -> None:
+        """What is going on right now; `detail` changes too often to become lines."""
+        self._bar.update(self._task, description=escape(text + detail))
         if text != self._shown and not self._console.is_terminal:
             self._console.print(escape(text), soft_wrap=True)
         self._shown = text
 
     def times(self) -> dict[str, float]:
-        """Seconds in the queue and being drawn, as far as the checks could tell."""
+        """Seconds in the queue and being drawn, as far as the looks could tell."""
         end = self._done_at if self._done_at is not None else self._clock()
         drawing = self._drawing_since if self._drawing_since is not None else end
         return {"queue": drawing - self._started, "drawing": end - drawing}
 
-    def _estimate(self, check: RequestCheck, now: float) -> float:
-        """How much is over: by pictures finished, or by the time the horde still expects."""
-        if check.done:
+    def _estimate(self, look: Look, now: float) -> float:
+        """How much is over: of the steps where they are told, else of the time expected."""
+        if look.done:
             return 1.0
-        elapsed = now - self._started
-        expected = elapsed + check.wait_time
-        return max(check.finished / self._pictures, elapsed / expected if expected else 0.0)
+        drawings = current(look, self._pictures)
+        stepped = sum(one.step / one.steps for one in drawings if one.steps)
+        share = (look.finished + stepped) / self._pictures
+        if share == 0:
+            elapsed = now - self._started
+            expected = elapsed + look.wait_seconds
+            return elapsed / expected if expected else 0.0
+        return min(1.0, share)
 
 
-def describe(check: RequestCheck, pictures: int) -> str:
+def current(look: Look, pictures: int) -> tuple[Drawing, ...]:
+    """The jobs that are drawn now. Those that failed are not told of, but those in their stead."""
+    left = max(0, pictures - look.finished)
+    return (
+        look.drawings[len(look.drawings) - left :] if left < len(look.drawings) else look.drawings
+    )
+
+
+def describe(look: Look, pictures: int) -> str:
     """One look at a request in words."""
-    if check.faulted:
+    if look.faulted:
         return "failed"
-    if check.done:
-        return f"{check.finished} of {pictures} finished"
-    wait = f", about {duration_text(check.wait_time)} to go" if check.wait_time > 0 else ""
-    finished = f"{check.finished} of {pictures} finished"
-    if check.processing:
-        return f"drawing, {finished}{wait}"
-    if not check.is_possible:
+    finished = f"{look.finished} of {pictures} finished"
+    if look.done or look.finished >= pictures:
+        return finished
+    drawings = current(look, pictures)
+    told = any(one.steps for one in drawings)
+    wait = f", about {duration_text(look.wait_seconds)} to go"
+    wait = wait if look.wait_seconds > 0 and not told else ""
+    if look.processing:
+        names = {one.worker_name for one in drawings}
+        by = f" by {names.pop()}" if len(names) == 1 else ""
+        by = f" {len(drawings)} at once" if len(drawings) > 1 and not by else by
+        return f"drawing{by}, {finished}{wait}"
+    if not look.is_possible:
         return f"waiting: no worker that is online can take this request, {finished}"
-    place = f"place {check.queue_position} in the queue" if check.queue_position else "in the queue"
+    place = f"place {look.queue_position} in the queue" if look.queue_position else "in the queue"
     return f"{place}, {finished}{wait}"
+
+
+def steps_text(look: Look, pictures: int) -> str:
+    """How many steps are done of all that is being drawn, as far as the workers tell."""
+    told = [one for one in current(look, pictures) if one.steps]
+    if not told or look.done or look.faulted:
+        return ""
+    return f", step {sum(one.step for one in told)} of {sum(one.steps for one in told)}"

@@ -2,15 +2,19 @@
 """`horde serve`: run a horde's server."""
 
 import dataclasses
+import os
 from typing import Annotated
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
+from openhorde.cli.children import horde_command
 from openhorde.cli.extras import mendable, needs, server_settings
 from openhorde.cli.options import Data
 from openhorde.cli.screen import output
+
+SERVE_PLACE = "serve-place"
 
 
 def serve(
@@ -21,6 +25,10 @@ def serve(
         int | None, typer.Option(help="Port to listen on.", show_default="7001")
     ] = None,
     data: Data = None,
+    processes: Annotated[
+        int | None,
+        typer.Option(help="Processes that share the work.", show_default="1"),
+    ] = None,
     settings: Annotated[
         bool, typer.Option("--settings", help="List all settings and their variables.")
     ] = False,
@@ -30,11 +38,22 @@ def serve(
         _show_settings()
         return
     with needs("server"):
-        from openhorde.server import boot
+        from openhorde.server import serving
 
-    loaded = server_settings(host=host, port=port, data=data)
+    loaded = server_settings(host=host, port=port, data=data, processes=processes)
     with mendable():
-        boot.run(loaded)
+        serving.run(
+            loaded, lambda place: horde_command(SERVE_PLACE, *place.words()), dict(os.environ)
+        )
+
+
+def serve_place(number: int, channel: int, counts: int, public_url: str) -> None:
+    """Be one of the processes of `horde serve --processes`, which starts this command."""
+    with needs("server"):
+        from openhorde.server import serving
+
+    with mendable():
+        serving.run_place(server_settings(), serving.Place(number, channel, counts, public_url))
 
 
 def _show_settings() -> None:

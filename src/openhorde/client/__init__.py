@@ -8,6 +8,7 @@ with Horde() as horde:
 from openhorde.client.asynchronous import ANONYMOUS_KEY, DEFAULT_URL, AsyncHorde
 from openhorde.client.blocking import Horde
 from openhorde.client.errors import HordeError, HordeUnreachable
+from openhorde.client.looks import Drawing, Look
 from openhorde.client.metadata import read_facts
 from openhorde.client.pictures import Picture, QueuedImage
 
@@ -15,9 +16,11 @@ __all__ = [
     "ANONYMOUS_KEY",
     "DEFAULT_URL",
     "AsyncHorde",
+    "Drawing",
     "Horde",
     "HordeError",
     "HordeUnreachable",
+    "Look",
     "Picture",
     "QueuedImage",
     "read_facts",

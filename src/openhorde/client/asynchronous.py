@@ -4,16 +4,20 @@
 import asyncio
 import base64
 import binascii
-from collections.abc import AsyncIterator, Awaitable, Mapping
+import uuid
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing
 from typing import Any, Self, TypeVar, Unpack
 
 from openhorde import __version__
 from openhorde.client.errors import HordeError
+from openhorde.client.looks import Look
 from openhorde.client.pictures import Picture, QueuedImage
 from openhorde.client.settings import ImageSettings, asked_facts, image_body
 from openhorde.client.sources import ImageSource, source_base64
 from openhorde.client.transport import Sleep, Transport
-from openhorde.client.watching import Pace
+from openhorde.client.watching import watch
+from openhorde.wire.kudos import KudosHistory, KudosTransferred
 from openhorde.wire.requests import (
     Generation,
     RequestCheck,
@@ -30,6 +34,7 @@ ANONYMOUS_KEY = "0000000000"
 CLIENT_AGENT = f"openhorde:{__version__}:unknown"
 
 Answer = TypeVar("Answer")
+Progress = Callable[[Look], None]
 
 
 class AsyncHorde:
@@ -72,19 +77,23 @@ class AsyncHorde:
         *,
         source_image: ImageSource | None = None,
         source_mask: ImageSource | None = None,
+        progress: Progress | None = None,
         **settings: Unpack[ImageSettings],
     ) -> list[Picture]:
         """Ask for pictures, wait until they are drawn, and fetch them.
 
-        A task that is cancelled meanwhile cancels its request too.
+        `progress` hears each new look at the request: its place in the queue, the wait, who draws
+        it, and the steps. A task that is cancelled meanwhile cancels its request too.
         """
         queued = await self.generate_image(
             prompt, source_image=source_image, source_mask=source_mask, **settings
         )
         try:
-            async for _ in self.watch(queued.id):
-                pass
-            return await self.pictures(queued)
+            async with aclosing(self.watch(queued.id)) as looks:
+                async for look in looks:
+                    if progress is not None:
+                        progress(look)
+            return await self.pictures(queued, look.status)
         except asyncio.CancelledError:
             await self.cancel_quietly(queued.id)
             raise
@@ -140,26 +149,28 @@ class AsyncHorde:
             return False
         return True
 
-    async def watch(self, request_id: str) -> AsyncIterator[RequestCheck]:
-        """Each look at a request until it is done or faulted, which is the last one.
+    async def watch(self, request_id: str) -> AsyncGenerator[Look, None]:
+        """Each new look at a request until it is done or faulted, which is the last one.
 
-        Rate limits are honoured and short outages of the server waited for.
+        The horde's stream of events is followed where there is one, with every step of the
+        drawing; else the request is asked after. Broken lines are taken up again, rate limits
+        honoured, short outages of the server waited for.
         """
-        pace = Pace()
-        while True:
-            check = await self._transport.call_patiently(
-                RequestCheck, "GET", f"generate/check/{request_id}"
-            )
-            yield check
-            if check.done or check.faulted:
-                return
-            await self._transport.sleep(pace.after(check))
+        async with aclosing(watch(self._transport, request_id)) as looks:
+            async for look in looks:
+                yield look
 
-    async def pictures(self, queued: QueuedImage) -> list[Picture]:
-        """The finished pictures of a request, downloaded."""
-        status = await self._transport.call_patiently(
-            RequestStatus, "GET", f"generate/status/{queued.id}"
-        )
+    async def pictures(
+        self, queued: QueuedImage, status: RequestStatus | None = None
+    ) -> list[Picture]:
+        """The finished pictures of a request, downloaded.
+
+        `status` is what the last look may bring along; without it the horde is asked.
+        """
+        if status is None:
+            status = await self._transport.call_patiently(
+                RequestStatus, "GET", f"generate/status/{queued.id}"
+            )
         if not status.generations:
             reason = (
                 "the workers that tried it failed. Try other settings or another model, or look "
@@ -176,6 +187,32 @@ class AsyncHorde:
     async def find_user(self) -> UserDetails:
         """The account behind the API key."""
         return await self._get(UserDetails, "find_user")
+
+    async def history(
+        self, *, before: str | None = None, limit: int = 50, user: str | None = None
+    ) -> KudosHistory:
+        """What happened to the account's kudos, newest first; `before` is a page's `next`.
+
+        Moderators may name another `user`.
+        """
+        query = {"limit": str(limit), "before": before or "", "user": user or ""}
+        return await self._get(KudosHistory, "kudos/history", query)
+
+    async def send_kudos(self, username: str, amount: int, *, key: str | None = None) -> float:
+        """Send kudos to another user; what was sent.
+
+        The same `key` sends once, however often it is tried; without one each call sends anew, and
+        still only once however often it is repeated on the way.
+        """
+        body = {"username": username, "amount": amount}
+        headers = {"Idempotency-Key": key or str(uuid.uuid4())}
+
+        def attempt() -> Awaitable[KudosTransferred]:
+            return self._transport.call(
+                KudosTransferred, "POST", "kudos/transfer", body=body, headers=headers
+            )
+
+        return (await self._transport.patiently(attempt)).transferred
 
     async def heartbeat(self) -> Heartbeat:
         """Whether this node of the horde is alive."""

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from openhorde.client.asynchronous import ANONYMOUS_KEY, CLIENT_AGENT, DEFAULT_URL, AsyncHorde
-from openhorde.wire.requests import RequestCheck
+from openhorde.client.looks import Look
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -62,11 +62,14 @@ class Horde:
         """Let go of the connections and the thread."""
         self._finish()
 
-    def watch(self, request_id: str) -> Iterator[RequestCheck]:
-        """Each look at a request until it is done or faulted, which is the last one."""
-        checks: AsyncIterator[RequestCheck] = self._horde.watch(request_id)
-        while (check := self._loop.run(_next(checks))) is not None:
-            yield check
+    def watch(self, request_id: str) -> Iterator[Look]:
+        """Each new look at a request until it is done or faulted, which is the last one."""
+        looks = self._horde.watch(request_id)
+        try:
+            while (look := self._loop.run(_next(looks))) is not None:
+                yield look
+        finally:
+            self._loop.run(looks.aclose())
 
     image = blocking(AsyncHorde.image)
     generate_image = blocking(AsyncHorde.generate_image)
@@ -76,6 +79,8 @@ class Horde:
     cancel = blocking(AsyncHorde.cancel)
     pictures = blocking(AsyncHorde.pictures)
     find_user = blocking(AsyncHorde.find_user)
+    history = blocking(AsyncHorde.history)
+    send_kudos = blocking(AsyncHorde.send_kudos)
     heartbeat = blocking(AsyncHorde.heartbeat)
     performance = blocking(AsyncHorde.performance)
     models = blocking(AsyncHorde.models)
@@ -110,8 +115,8 @@ class PrivateLoop:
         self._loop.close()
 
 
-async def _next(checks: AsyncIterator[RequestCheck]) -> RequestCheck | None:
-    return await anext(checks, None)
+async def _next(looks: AsyncIterator[Look]) -> Look | None:
+    return await anext(looks, None)
 
 
 async def _settled() -> None:

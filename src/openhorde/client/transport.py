@@ -2,7 +2,8 @@
 """HTTP to one horde: headers, JSON, errors, and patience with rate limits and short outages."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Self, TypeVar
@@ -10,6 +11,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import msgspec
+from httpx_sse import EventSource, ServerSentEvent, SSEError, aconnect_sse
 
 from openhorde.client.errors import HordeError, HordeUnreachable
 from openhorde.wire.errors import Error
@@ -22,6 +24,11 @@ BACKOFF_FIRST_SECONDS = 0.5
 BACKOFF_MAX_SECONDS = 8.0
 RETRY_AFTER_MAX_SECONDS = 60.0
 RATE_LIMITED_MAX = 20
+FULL_STATUSES = (429, 503)
+CALL_SECONDS_MAX = 30.0
+CONNECT_SECONDS_MAX = 10.0
+STREAM_SILENCE_SECONDS_MAX = 45.0
+"""A living stream says something at least every 15 seconds, if only a comment."""
 
 
 class Transport:
@@ -41,7 +48,9 @@ class Transport:
         self.outage_seconds = outage_seconds
         self.sleep = sleep
         self._http = httpx.AsyncClient(
-            timeout=httpx.Timeout(30.0, connect=10.0),
+            timeout=httpx.Timeout(CALL_SECONDS_MAX, connect=CONNECT_SECONDS_MAX),
+            # Each watched request holds one: with a limit, many would leave none for other calls.
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
             follow_redirects=False,
             # A proxy from the environment would be asked for this machine's own loopback.
             trust_env=urlsplit(self.url).hostname not in LOOPBACK,
@@ -65,20 +74,43 @@ class Transport:
         *,
         body: Mapping[str, Any] | None = None,
         query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Answer:
         """One call of the API; the JSON answer becomes `answer`."""
-        headers = self.headers
+        found, _ = await self.exchange(
+            answer, method, path, body=body, query=query, headers=headers
+        )
+        return found
+
+    async def exchange(
+        self,
+        answer: type[Answer],
+        method: str,
+        path: str,
+        *,
+        body: Mapping[str, Any] | None = None,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        held_seconds: float = 0.0,
+    ) -> tuple[Answer, Mapping[str, str]]:
+        """`call`, with the headers that came; the horde may hold it for `held_seconds`."""
+        headers = {**self.headers, **(headers or {})}
         content = None
         if body is not None:
             content = msgspec.json.encode(body)
             headers = {**headers, "Content-Type": "application/json"}
         response = await self._send(
-            method, f"{self.url}/api/v2/{path}", content=content, headers=headers, params=query
+            method,
+            f"{self.url}/api/v2/{path}",
+            content=content,
+            headers=headers,
+            params=query,
+            seconds_max=CALL_SECONDS_MAX + held_seconds,
         )
         if response.status_code >= 400:
             raise _refusal(response)
         try:
-            return msgspec.json.decode(response.content, type=answer)
+            return msgspec.json.decode(response.content, type=answer), response.headers
         except msgspec.DecodeError as error:
             raise HordeError(
                 response.status_code,
@@ -86,6 +118,32 @@ class Transport:
                 f"{method} {path} of {self.url} answered something this client does not "
                 f"understand ({error}). Is it a horde with the v2 API?",
             ) from error
+
+    async def events(self, path: str, last_event_id: str) -> AsyncGenerator[ServerSentEvent, None]:
+        """One stream of events, from after `last_event_id` on, until the horde closes it.
+
+        Raises NoStream when there is none, LineCut when it breaks off or falls silent, another
+        passing HordeError when the horde is away.
+        """
+        headers = dict(self.headers)
+        if last_event_id:
+            headers["Last-Event-ID"] = last_event_id
+        url = f"{self.url}/api/v2/{path}"
+        timeout = httpx.Timeout(STREAM_SILENCE_SECONDS_MAX, connect=CONNECT_SECONDS_MAX)
+        try:
+            async with aconnect_sse(
+                self._http, "GET", url, headers=headers, timeout=timeout
+            ) as source:
+                await _expect_stream(source)
+                async with aclosing(source.aiter_sse()) as events:
+                    async for event in events:
+                        yield event
+        except SSEError as error:
+            raise NoStream(str(error)) from error
+        except httpx.TransportError as error:
+            absent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
+            reason = str(error) or type(error).__name__
+            raise (HordeUnreachable if absent else LineCut)(self.url, reason) from error
 
     async def call_patiently(
         self, answer: type[Answer], method: str, path: str, *, outages: bool = True
@@ -100,26 +158,12 @@ class Transport:
 
         Rate limits are waited for a few times; outages, if at all, until `outage_seconds` are over.
         """
-        away_seconds = 0.0
-        limited = 0
-        backoff_seconds = BACKOFF_FIRST_SECONDS
+        patience = Patience(self.outage_seconds if outages else None, self.sleep)
         while True:
             try:
                 return await attempt()
             except HordeError as error:
-                if not error.passing:
-                    raise
-                pause_seconds = error.retry_after_seconds or backoff_seconds
-                if error.status == 429:
-                    limited += 1
-                    if limited > RATE_LIMITED_MAX:
-                        raise
-                elif not outages or away_seconds >= self.outage_seconds:
-                    raise
-                else:
-                    away_seconds += pause_seconds
-            await self.sleep(pause_seconds)
-            backoff_seconds = min(backoff_seconds * 2, BACKOFF_MAX_SECONDS)
+                await patience.bear(error)
 
     async def download(self, url: str) -> bytes:
         """A picture from object storage. The API key stays at home: the host may be another's."""
@@ -141,6 +185,7 @@ class Transport:
         headers: Mapping[str, str] | None = None,
         params: Mapping[str, str] | None = None,
         redirects: bool = False,
+        seconds_max: float = CALL_SECONDS_MAX,
     ) -> httpx.Response:
         try:
             return await self._http.request(
@@ -150,12 +195,55 @@ class Transport:
                 headers=headers,
                 params=params,
                 follow_redirects=redirects,
+                timeout=httpx.Timeout(seconds_max, connect=CONNECT_SECONDS_MAX),
             )
         except httpx.InvalidURL as error:
             raise HordeError(0, None, f"{url!r} is not a URL ({error}).") from error
         except httpx.TransportError as error:
             reason = str(error) or type(error).__name__
             raise HordeUnreachable(self.url, reason) from error
+
+
+class Patience:
+    """Waits out passing failures in a row, each pause longer than the one before.
+
+    Rate limits are borne a few times; outages until `outage_seconds` are over, None bears none.
+    """
+
+    def __init__(self, outage_seconds: float | None, sleep: Sleep) -> None:
+        self._outage_seconds = outage_seconds
+        self._sleep = sleep
+        self.reset()
+
+    def reset(self) -> None:
+        """Something went well: from here on it is a new row of failures."""
+        self._away_seconds = 0.0
+        self._limited = 0
+        self._backoff_seconds = BACKOFF_FIRST_SECONDS
+
+    async def bear(self, error: HordeError) -> None:
+        """Sleep until the next attempt; raises `error` when it does not pass, or goes on long."""
+        if not error.passing:
+            raise error
+        pause_seconds = error.retry_after_seconds or self._backoff_seconds
+        if error.status == 429:
+            self._limited += 1
+            if self._limited > RATE_LIMITED_MAX:
+                raise error
+        elif self._outage_seconds is None or self._away_seconds >= self._outage_seconds:
+            raise error
+        else:
+            self._away_seconds += pause_seconds
+        await self._sleep(pause_seconds)
+        self._backoff_seconds = min(self._backoff_seconds * 2, BACKOFF_MAX_SECONDS)
+
+
+class LineCut(HordeUnreachable):
+    """The horde was there, and then the line broke."""
+
+
+class NoStream(Exception):
+    """The horde has no stream of events to give; the message says why."""
 
 
 def horde_root(url: str) -> str:
@@ -166,6 +254,18 @@ def horde_root(url: str) -> str:
             0, None, f"The horde's URL must begin with http:// or https://, not {url!r}."
         )
     return root.removesuffix("/v2").removesuffix("/api").rstrip("/")
+
+
+async def _expect_stream(source: EventSource) -> None:
+    """Raises NoStream for whatever else was answered, or HordeError when it may pass."""
+    if source.response.status_code == 200:
+        return
+    await source.response.aread()
+    refusal = _refusal(source.response)
+    # What is full is the room for open lines: asking in another way helps at once.
+    if refusal.passing and refusal.status not in FULL_STATUSES:
+        raise refusal
+    raise NoStream(str(refusal))
 
 
 def _refusal(response: httpx.Response) -> HordeError:

@@ -3,31 +3,34 @@
 
 import asyncio
 import secrets
-import signal
-import socket
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import asyncpg
 import msgspec
 import structlog
-import uvicorn
-from uvicorn.loops.auto import auto_loop_factory
 
 from openhorde.server.actions import users
+from openhorde.server.actions.assignments import Assignments
 from openhorde.server.actions.check_ins import CheckIns
+from openhorde.server.actions.edits import forget_what_is_edited
 from openhorde.server.actions.horde import Horde
 from openhorde.server.actions.queue import Queue
+from openhorde.server.actions.skipped import Skips
+from openhorde.server.actions.steps import StepReports
 from openhorde.server.actions.users import AddedUser
+from openhorde.server.actions.verify_ledger import Progress, Report, root_of, verify
+from openhorde.server.actions.waiting import Waiters
+from openhorde.server.actions.watching import Watches
 from openhorde.server.actions.workforce import Workforce
-from openhorde.server.api.app import create_app
+from openhorde.server.api.throttle import Counts
 from openhorde.server.domain.reference import EVERY_NAME, Reference
 from openhorde.server.kit.clock import Clock, SystemClock
-from openhorde.server.kit.database import open_pool, prepare_connection
+from openhorde.server.kit.database import connections_max, open_pool, prepare_connection
+from openhorde.server.kit.distant_counts import DistantCounts
 from openhorde.server.kit.fetch import Fetcher
-from openhorde.server.kit.logs import configure_logs
+from openhorde.server.kit.lending import Lender
 from openhorde.server.kit.migrations import Phase, upgrade
 from openhorde.server.kit.postgres import (
     EmbeddedPostgres,
@@ -35,20 +38,22 @@ from openhorde.server.kit.postgres import (
     start_embedded,
 )
 from openhorde.server.kit.queries import load_queries
+from openhorde.server.kit.shared_counts import SharedCounts, share_memory
+from openhorde.server.kit.signing import keep_signing_key
 from openhorde.server.settings import ServerSettings, SettingError
 from openhorde.server.store.blobs import Blobs, local_blobs, s3_blobs
+from openhorde.server.store.signals import open_signals
 from openhorde.server.store.statements import Statements
 from openhorde.server.store.upkeep import keep_secret
 from openhorde.server.store.users import Accounts
-from openhorde.server.tasks import DUTIES
-from openhorde.server.tasks.rounds import keep
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from openhorde.wire.kudos import LedgerRoot
 
 STORE = "openhorde.server.store"
-KEEP_ALIVE_SECONDS = 75
 GUARD_SECONDS = 1.0
+CONNECTIONS_BESIDE_POOL = 2
+"""Each process has one for signals and one for the lead."""
+
+WEBHOOK_SECONDS = 5.0
 
 log = structlog.get_logger()
 
@@ -91,6 +96,31 @@ async def _upgrade(dsn: str, phase: Phase) -> list[str]:
         await connection.close()
 
 
+async def prepare_database(settings: ServerSettings, dsn: str) -> None:
+    """Make a database ready for the server's processes; once, before the first of them.
+
+    The embedded database is brought up to date. Another one gets what must come before this
+    version runs; what comes after is up to its operator (`horde db upgrade`).
+
+    Raises SettingError when PostgreSQL takes fewer connections than the processes may open.
+    """
+    await _upgrade(dsn, "before" if settings.database_url else "all")
+    connection = await asyncpg.connect(dsn)
+    try:
+        taken_max = await connections_max(connection)
+    finally:
+        await connection.close()
+    each = settings.database_connections + CONNECTIONS_BESIDE_POOL
+    if settings.processes * each > taken_max:
+        raise SettingError(
+            f"OPENHORDE_DATABASE_CONNECTIONS: {settings.processes} processes with {each}"
+            f" connections each ({settings.database_connections} in the pool,"
+            f" {CONNECTIONS_BESIDE_POOL} beside it) are {settings.processes * each}, and this"
+            f" PostgreSQL takes {taken_max}. Use fewer connections or processes, or raise its"
+            " max_connections."
+        )
+
+
 async def upgrade_database(settings: ServerSettings, phase: Phase) -> list[str]:
     """Bring the database up to date; what was applied."""
     async with open_database(settings) as dsn:
@@ -99,40 +129,85 @@ async def upgrade_database(settings: ServerSettings, phase: Phase) -> list[str]:
 
 @asynccontextmanager
 async def open_horde(settings: ServerSettings, public_url: str) -> AsyncIterator[Horde]:
-    """Everything that the actions work with. Pictures are linked under `public_url`.
+    """A horde with its database, which is made ready first."""
+    async with open_database(settings) as dsn:
+        await prepare_database(settings, dsn)
+        async with open_means(settings, dsn, public_url) as horde:
+            yield horde
 
-    The embedded database is brought up to date. Another one gets what must come before this
-    version runs; what comes after is up to its operator (`horde db upgrade`).
-    """
+
+@asynccontextmanager
+async def open_means(settings: ServerSettings, dsn: str, public_url: str) -> AsyncIterator[Horde]:
+    """Everything that the actions of one process work with, on a database that is ready.
+    Pictures are linked under `public_url`."""
     async with AsyncExitStack() as stack:
-        dsn = await stack.enter_async_context(open_database(settings))
-        await _upgrade(dsn, "before" if settings.database_url else "all")
         pool = await open_pool(
             dsn, connections_min=2, connections_max=settings.database_connections
         )
         stack.push_async_callback(_close, pool)
         clock = SystemClock()
         queries = load_queries(STORE)
-        statements = Statements(pool, queries)
+        lender = Lender(pool, settings.database_connections - 1)
+        stack.push_async_callback(lender.close)
+        statements = Statements(lender, queries)
         salt = await keep_secret(statements, "key-salt", secrets.token_bytes(32))
         reference = _reference(settings)
-        queue = Queue(statements)
+        signals = await stack.enter_async_context(open_signals(dsn, queries))
+        queue = Queue(statements, signals)
         await queue.start()
-        yield Horde(
+        workforce = Workforce(statements, reference)
+        horde = Horde(
             settings=settings,
             pool=pool,
             queries=queries,
             statements=statements,
             blobs=await _blobs(settings, statements, public_url, clock),
             fetcher=Fetcher(settings.fetch_allow),
+            webhook_fetcher=Fetcher(settings.fetch_allow, timeout_seconds=WEBHOOK_SECONDS),
+            webhook_secret=await keep_secret(statements, "webhooks", secrets.token_bytes(32)),
             clock=clock,
             salt=salt,
+            ledger_key=keep_signing_key(ledger_key_path(settings)),
             reference=reference,
             accounts=Accounts(statements, salt, clock),
+            signals=signals,
             queue=queue,
-            workforce=Workforce(statements, reference),
+            waiters=Waiters(queue, signals),
+            watches=Watches(
+                statements,
+                signals,
+                queue,
+                workforce,
+                watchers_max=settings.watchers_max,
+                watchers_per_address_max=(
+                    settings.watchers_per_address_max if settings.rate_limits else None
+                ),
+            ),
+            step_reports=StepReports(signals),
+            workforce=workforce,
+            assignments=Assignments(),
             check_ins=CheckIns(),
+            skips=Skips(),
         )
+        forget_what_is_edited(horde)
+        yield horde
+
+
+@asynccontextmanager
+async def open_counts(
+    settings: ServerSettings, clock: Clock, memory: int | None = None
+) -> AsyncIterator[Counts]:
+    """Where calls are counted; `memory` is what the processes of this machine share, if there are
+    several."""
+    shared = SharedCounts(
+        share_memory() if memory is None else memory, lambda: clock.now().timestamp()
+    )
+    distant = DistantCounts(settings.limits_url) if settings.limits_url else None
+    try:
+        yield Counts(shared, distant)
+    finally:
+        if distant is not None:
+            await distant.close()
 
 
 async def _close(pool: asyncpg.Pool) -> None:
@@ -140,6 +215,11 @@ async def _close(pool: asyncpg.Pool) -> None:
         await asyncio.wait_for(pool.close(), timeout=10)
     except TimeoutError:
         pool.terminate()
+
+
+def ledger_key_path(settings: ServerSettings) -> Path:
+    """Where the key is that signs the ledger."""
+    return Path(settings.ledger_key) if settings.ledger_key else settings.data / "ledger.key"
 
 
 def _reference(settings: ServerSettings) -> Reference:
@@ -172,6 +252,27 @@ async def _blobs(
     return local_blobs(settings.data / "pictures", public_url, secret, clock)
 
 
+async def verify_ledger(
+    settings: ServerSettings, kept: Sequence[LedgerRoot] | None, progress: Progress
+) -> Report:
+    """Check the whole ledger, beside a running server or without one. `kept` are signed roots that
+    somebody outside has kept."""
+    try:
+        roots = None if kept is None else [root_of(root) for root in kept]
+    except ValueError as error:
+        raise SettingError(f"a root that was kept cannot be read: {error}") from error
+    path = ledger_key_path(settings)
+    public_key = keep_signing_key(path).public if path.exists() else None
+    async with open_database(settings) as dsn:
+        await _upgrade(dsn, "before" if settings.database_url else "all")
+        pool = await open_pool(dsn, connections_min=1, connections_max=1)
+        try:
+            statements = Statements(pool, load_queries(STORE))
+            return await verify(statements, public_key=public_key, kept=roots, progress=progress)
+        finally:
+            await _close(pool)
+
+
 async def add_user(
     settings: ServerSettings,
     *,
@@ -199,63 +300,3 @@ async def add_user(
             )
         finally:
             await _close(pool)
-
-
-class _WebServer(uvicorn.Server):
-    """uvicorn's server, stopped by whoever runs it instead of by signal handlers of its own."""
-
-    @contextmanager
-    def capture_signals(self) -> "Iterator[None]":
-        yield
-
-
-def run(settings: ServerSettings) -> None:
-    """Serve a horde in an event loop of its own, the fastest there is here (uvloop)."""
-    with asyncio.Runner(loop_factory=auto_loop_factory()) as runner:
-        runner.run(serve(settings))
-
-
-async def serve(settings: ServerSettings) -> None:
-    """Serve a horde until SIGTERM or SIGINT; calls in progress are finished."""
-    configure_logs(json=settings.log_json)
-    with socket.create_server(
-        (settings.host, settings.port),
-        family=socket.AF_INET6 if ":" in settings.host else socket.AF_INET,
-        backlog=2048,
-    ) as listener:
-        # Head and body of an answer are sent apart; without this the body would wait for an echo.
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        port = listener.getsockname()[1]
-        host = f"[{settings.host}]" if ":" in settings.host else settings.host
-        public_url = settings.public_url or f"http://{host}:{port}"
-        async with open_horde(settings, public_url) as horde:
-            server = _WebServer(
-                uvicorn.Config(
-                    create_app(horde),
-                    access_log=False,
-                    log_config=None,
-                    lifespan="off",
-                    proxy_headers=False,
-                    server_header=False,
-                    timeout_keep_alive=KEEP_ALIVE_SECONDS,
-                    timeout_graceful_shutdown=20,
-                )
-            )
-            duties = asyncio.create_task(keep(horde, DUTIES))
-            _stop_on_signals(server)
-            log.info("serving", url=public_url)
-            try:
-                await server.serve(sockets=[listener])
-            finally:
-                duties.cancel()
-                with suppress(asyncio.CancelledError):
-                    await duties
-
-
-def _stop_on_signals(server: uvicorn.Server) -> None:
-    def stop() -> None:
-        server.should_exit = True
-
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)

@@ -11,6 +11,9 @@ Network = IPv4Network | IPv6Network
 DATA = Path("data")
 
 
+LIMITS_SCHEMES = ("redis", "rediss", "valkey", "valkeys")
+
+
 class SettingError(ValueError):
     """A setting is unknown or out of bounds."""
 
@@ -31,9 +34,23 @@ class ServerSettings:
     public_url: str = _setting("", "how the outside reaches this server; empty: http://HOST:PORT")
     database_url: str = _setting("", "PostgreSQL 15 or newer; empty starts the embedded one")
     database_connections: int = _setting(12, "connections in the pool, 2 to 200")
+    processes: int = _setting(1, "processes that share the work, 1 to 64")
     rate_limits: bool = _setting(True, "on or off")
+    limits_url: str = _setting(
+        "",
+        "Redis or Valkey that counts calls for several machines, such as redis://HOST:6379/0;"
+        " empty: each machine counts for itself",
+    )
+    watchers_max: int = _setting(
+        5000, "event streams and held checks that a process serves at once, 1 to 100000"
+    )
+    watchers_per_address_max: int = _setting(
+        100, "the same for one address, 1 to 100000; no bound while rate limits are off"
+    )
     fetch_allow: tuple[Network, ...] = _setting(
-        (), "address ranges that source images may come from besides public ones, comma separated"
+        (),
+        "address ranges that source images may come from and webhooks may lead to, besides public"
+        " ones; comma separated",
     )
     known_models: tuple[str, ...] | None = _setting(
         (),
@@ -53,6 +70,13 @@ class ServerSettings:
     s3_secret_key: str = _setting("", "secret key of the bucket")
     source_url: str = _setting("", "where this very version's source is; empty serves it from here")
     registration: bool = _setting(True, "on or off: may people register by themselves")
+    admins: tuple[str, ...] = _setting(
+        (), "users who may change kudos and make moderators, by alias or id, comma separated"
+    )
+    ledger_key: str = _setting(
+        "",
+        "file with the key that signs the ledger, made if it is not there; empty: DATA/ledger.key",
+    )
     log_json: bool = _setting(False, "on or off: log lines as JSON")
 
     def __post_init__(self) -> None:
@@ -60,6 +84,9 @@ class ServerSettings:
         bounds = {
             "port": (0, 65535),
             "database_connections": (2, 200),
+            "processes": (1, 64),
+            "watchers_max": (1, 100_000),
+            "watchers_per_address_max": (1, 100_000),
             "job_ttl_seconds_min": (1, 86_400),
             "duty_seconds": (0.05, 3600),
             "trust_kudos": (0, 10**12),
@@ -71,6 +98,12 @@ class ServerSettings:
                 raise SettingError(f"{name} must be {low} to {high}, not {getattr(self, name)}")
         if self.rank_policy not in ("fair", "ageing"):
             raise SettingError(f"rank_policy must be fair or ageing, not {self.rank_policy!r}")
+        # What comes after the scheme may hold a password: it must not reach a log.
+        scheme = self.limits_url.partition("://")[0]
+        if self.limits_url and scheme not in LIMITS_SCHEMES:
+            raise SettingError(
+                f"limits_url must begin with one of {', '.join(LIMITS_SCHEMES)} and ://"
+            )
 
 
 def _switch(text: str) -> bool:
@@ -90,6 +123,8 @@ def _read(name: str, default: Any, text: str) -> Any:
         return tuple(ip_network(word) for word in _words(text))
     if name == "known_models":
         return None if text.strip() == "*" else _words(text)
+    if name == "admins":
+        return _words(text)
     if isinstance(default, bool):
         return _switch(text)
     return type(default)(text)
@@ -110,3 +145,21 @@ def load_settings(environ: Mapping[str, str], **overrides: Any) -> ServerSetting
                 raise SettingError(f"{variable}: {error}") from None
     given.update({name: value for name, value in overrides.items() if value is not None})
     return replace(ServerSettings(), **given)
+
+
+def as_environment(settings: ServerSettings) -> dict[str, str]:
+    """The environment that `load_settings` reads these settings from."""
+    return {
+        f"OPENHORDE_{entry.name.upper()}": _write(getattr(settings, entry.name))
+        for entry in fields(settings)
+    }
+
+
+def _write(value: Any) -> str:
+    if value is None:
+        return "*"
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, tuple):
+        return ",".join(str(word) for word in value)
+    return str(value)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Requests: what a client sends, and what it hears while it waits and when it is done."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, field
 
@@ -51,16 +51,54 @@ class PriceLine(Struct, kw_only=True):
     kudos: float
 
 
-class RequestQueued(Struct, kw_only=True, omit_defaults=True):
-    """Answer 202 of `generate/async`; `kudos` is the base price of one job."""
+class WaitEstimate(Struct, kw_only=True):
+    """Seconds until the request is done, in half of all cases and in nine of ten."""
+
+    p50: float
+    p90: float
+
+
+class RuledOut(Struct, kw_only=True):
+    """One reason why workers cannot do a request (named as in `Skipped`): how many workers online
+    it rules out, and how many of these nothing else rules out."""
+
+    reason: str
+    workers: int
+    alone: int
+    sentence: str
+
+
+class NearestVariant(Struct, kw_only=True):
+    """What to change so that a worker online would do the request: paths of its body and their new
+    values; null means to leave the field out."""
+
+    changes: dict[str, Any]
+    sentence: str
+
+
+class Outlook(Struct, kw_only=True, omit_defaults=True):
+    """How a request stands with the workers online. `eta` is there when one fits, `nearest` when
+    none does but would after a change, `ruled_out` when none fits and in a dry run."""
+
+    is_possible: bool | None = None
+    workers_fitting: int | None = None
+    eta: WaitEstimate | None = None
+    ruled_out: list[RuledOut] | None = None
+    nearest: NearestVariant | None = None
+
+
+class RequestQueued(Outlook, kw_only=True, omit_defaults=True):
+    """Answer 202 of `generate/async`; `kudos` is the base price of one job. `webhook_secret` is
+    there if a webhook was given: it verifies the calls (standardwebhooks.com)."""
 
     id: str
     kudos: float
     message: str | None = None
     warnings: list[Warning] | None = None
+    webhook_secret: str | None = None
 
 
-class RequestPriced(Struct, kw_only=True, omit_defaults=True):
+class RequestPriced(Outlook, kw_only=True, omit_defaults=True):
     """Answer 200 of a dry run: the estimated total, and where it comes from."""
 
     kudos: float

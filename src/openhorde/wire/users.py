@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Users: accounts as the v2 wire shows them."""
 
-from msgspec import Struct, field
+from typing import Annotated
+
+from msgspec import Meta, Struct, field
 
 
 class KudosDetails(Struct, kw_only=True):
@@ -105,3 +107,49 @@ class UserDetails(Struct, kw_only=True):
     suspicious: int | None = None
     admin_comment: str | None = None
     proxy_passkey: str | None = None
+
+
+class UserEdit(Struct, kw_only=True):
+    """Body of `PUT users/{id}`: what is to change. `kudos` and `monthly_kudos` are added."""
+
+    kudos: Annotated[float, Meta(ge=-1e12, le=1e12)] | None = None
+    monthly_kudos: Annotated[int, Meta(ge=-(10**12), le=10**12)] | None = None
+    usage_multiplier: Annotated[float, Meta(ge=0.1, le=10)] | None = None
+    moderator: bool | None = None
+    concurrency: Annotated[int, Meta(ge=0, le=500)] | None = None
+    worker_invited: Annotated[int, Meta(ge=-(2**31), lt=2**31)] | None = None
+    trusted: bool | None = None
+    flagged: bool | None = None
+    customizer: bool | None = None
+    vpn: bool | None = None
+    service: bool | None = None
+    education: bool | None = None
+    special: bool | None = None
+    reset_suspicion: bool | None = None
+    admin_comment: Annotated[str, Meta(min_length=5, max_length=500)] | None = None
+    public_workers: bool | None = None
+    username: Annotated[str, Meta(min_length=3, max_length=100)] | None = None
+    contact: Annotated[str, Meta(min_length=5, max_length=500)] | None = None
+
+
+class UserEdited(Struct, kw_only=True, omit_defaults=True):
+    """Answer of `PUT users/{id}`: only what has changed, as it is now."""
+
+    new_kudos: float | None = None
+    monthly_kudos: int | None = None
+    usage_multiplier: float | None = None
+    moderator: bool | None = None
+    concurrency: int | None = None
+    worker_invited: int | None = None
+    trusted: bool | None = None
+    flagged: bool | None = None
+    customizer: bool | None = None
+    vpn: bool | None = None
+    service: bool | None = None
+    education: bool | None = None
+    special: bool | None = None
+    new_suspicion: int | None = None
+    admin_comment: str | None = None
+    public_workers: bool | None = None
+    username: str | None = None
+    contact: str | None = None

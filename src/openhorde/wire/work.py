@@ -32,6 +32,10 @@ class ImagePop(Struct, kw_only=True):
     allow_sdxl_controlnet: bool = False
     allow_lora: bool = False
     limit_max_steps: bool = False
+    wait: Annotated[
+        float,
+        Meta(ge=0, le=60, description="seconds to hold the call until there is a job that fits"),
+    ] = 0
 
 
 class Skipped(Struct, kw_only=True, rename={"post_processing": "post-processing"}):
@@ -102,3 +106,17 @@ class Rewarded(Struct, kw_only=True):
     """Answer of a submit: the kudos the job earned."""
 
     reward: float
+
+
+class StepReport(Struct, kw_only=True):
+    """Body of `POST generate/progress`: how far the job `id` is."""
+
+    id: str
+    step: Annotated[int, Meta(ge=0)]
+    steps: Annotated[int, Meta(ge=1)]
+
+
+class StepsHeard(Struct, kw_only=True):
+    """Answer of `generate/progress`: whether the job's request was cancelled meanwhile."""
+
+    cancelled: bool

@@ -115,6 +115,14 @@ class WorkerSettings(Struct, kw_only=True, frozen=True):
     limit_max_steps: Annotated[
         bool, Meta(description="leave out requests with more steps than their model needs")
     ] = False
+    pop_wait_seconds: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=60,
+            description="how long the horde may hold a call for work until there is some; 0: not",
+        ),
+    ] = 25
     idle_seconds: Annotated[
         float, Meta(ge=0.01, le=60, description="the first pause when there is no work")
     ] = 1.0

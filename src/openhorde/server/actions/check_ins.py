@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from openhorde.server.actions.queue import Fitting
+from openhorde.server.actions.lanes import Fitting
 from openhorde.server.domain import policy
 from openhorde.server.domain.kinds import image
 from openhorde.server.domain.matching import prioritised
@@ -52,6 +52,8 @@ class CheckIns:
 
     def __init__(self) -> None:
         self._entries: OrderedDict[tuple[int, str], Entry] = OrderedDict()
+        self.edits = 0
+        """Grows with every edit: what was read before the last one may be out of date."""
 
     def find(self, user_id: int, name: str) -> Entry | None:
         """The entry of a worker, if it is known here."""
@@ -66,8 +68,14 @@ class CheckIns:
 
     def forget(self, name: str) -> None:
         """Somebody edited a worker: read it again at its next pop."""
+        self.edits += 1
         for key in [key for key in self._entries if key[1] == name]:
             del self._entries[key]
+
+    def forget_all(self) -> None:
+        """Any worker may have been edited."""
+        self.edits += 1
+        self._entries.clear()
 
 
 async def check_in(horde: "Horde", owner: "Account", pop: ImagePop, address: str) -> Entry:
@@ -85,8 +93,10 @@ async def check_in(horde: "Horde", owner: "Account", pop: ImagePop, address: str
     name = policy.worker_name(pop.name)
     entry = horde.check_ins.find(owner.id, name)
     if entry is None or now - entry.read_at > READ_SECONDS or entry.pop != pop:
+        edits = horde.check_ins.edits
         entry = await _read(horde, owner, pop, name, address, entry, now)
-        horde.check_ins.keep(owner.id, name, entry)
+        if edits == horde.check_ins.edits:
+            horde.check_ins.keep(owner.id, name, entry)
     if now - entry.stored_at > STORE_SECONDS:
         if not await _store(horde, owner, entry, address):
             # The name was taken between our look and our insert, or the worker was deleted.

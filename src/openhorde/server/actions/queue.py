@@ -1,239 +1,301 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""The queue as one process knows it: which lanes are live, who offers what, how deep it is.
+"""The queue as one process knows it: which lanes are live, how deep it is, where service stands.
 
-Nothing here decides who gets a job: the database does. A lane that the process believes to be
-empty is looked up again before a worker is told that there is nothing to do.
+Nothing here decides who gets a job: the database does. What this process and the others do to the
+queue comes in as signals; a sweep through the database, a little at a time, corrects what was
+missed; and a worker is told that there is nothing to do only after the database has been asked.
 """
 
 import asyncio
-import heapq
-from bisect import bisect_left
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from itertools import accumulate
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from time import monotonic
-from typing import Generic, TypeVar
+from uuid import UUID
+from weakref import WeakValueDictionary
 
-from openhorde.server.domain.matching import fits
-from openhorde.server.domain.needs import Needs, Offer
+import structlog
+
+from openhorde.server.actions.depth import Depths, Snapshot
+from openhorde.server.actions.lanes import Fitting, Lanes
+from openhorde.server.domain.needs import Needs
+from openhorde.server.domain.virtual_time import VirtualTime
+from openhorde.server.kit.single_flight import SingleFlight
 from openhorde.server.store import work
+from openhorde.server.store.signals import Signals, Started, Waiting
 from openhorde.server.store.statements import Statements
-from openhorde.server.store.work import LaneLoad, RankSlice
 
-LANES_PER_CLAIM = 64
+LANES_PER_CLAIM = 16
 """A claim looks at the heads of at most this many lanes; a head costs some 5 µs."""
 
-LANES_PER_FRESH_CLAIM = 512
-"""The same for a second look, which must not miss a lane lightly."""
+LANES_PER_SCREENED_CLAIM = 64
+"""The same for a worker that refuses some prompts, which may refuse whole lanes."""
 
-REMEMBERED_LANES_MIN = 256
-"""A worker's answers for lanes that are no longer live are forgotten beyond this."""
+PROBED_MAX = 512
+"""A second look asks for the heads of the lanes an offer fits, if these are at most so many, else
+for all live lanes."""
 
-HEADS_SECONDS_MAX = 1.0
-"""Other servers fill lanes too: which are live is about this old at most (more when reading them
-is slow)."""
+SWEPT_LANES = 256
+"""So many lanes a sweep reads at once."""
 
-Value = TypeVar("Value")
+SWEEP_SECONDS_MIN = 0.05
+SWEEP_SHARE_MAX = 0.02
+"""A sweep takes at most this share of all time."""
 
+USERS_MAX = 20_000
+"""Users whose last finish tags, or whose lanes, are remembered."""
 
-class SingleFlight(Generic[Value]):
-    """Runs one read for all who wait for it. Each caller gets a result whose read began after its
-    call, so "fresh" means fresh."""
+LANES_OF_USER_SECONDS = 5.0
 
-    def __init__(self, read: Callable[[], Awaitable[Value]]) -> None:
-        self._read = read
-        self._running: asyncio.Task[Value] | None = None
-        self._next: asyncio.Task[Value] | None = None
+WORKER_SECONDS = 600.0
+"""A worker that has nothing in hand and took nothing for so long does not count for how far service
+has come."""
 
-    async def fresh(self) -> Value:
-        """A result that is younger than this call."""
-        if self._next is None:
-            self._next = asyncio.create_task(self._after(self._running))
-        return await asyncio.shield(self._next)
+FINISH_TAG_SECONDS = 2.0
+"""After this the database knows better: it forgets what was cancelled."""
 
-    async def _after(self, running: "asyncio.Task[Value] | None") -> Value:
-        if running is not None:
-            await asyncio.wait({running})
-        self._running, self._next = self._next, None
-        return await self._read()
-
-
-@dataclass(slots=True)
-class Fitting:
-    """An offer, and which lanes it has been found to fit. Lanes never change: it stays true."""
-
-    offer: Offer
-    lanes: dict[int, bool] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """The depth of the queue at one moment: by lane, and by rank for each kind."""
-
-    taken_at: float
-    lanes: dict[int, LaneLoad]
-    kinds: dict[str, "Depth"]
-
-    def depth(self, kind: str) -> "Depth":
-        """The depth of one kind's queue; empty when nothing of it waits."""
-        return self.kinds.get(kind) or Depth(())
-
-    def jobs(self) -> int:
-        """Jobs that wait, of all kinds."""
-        return sum(load.jobs for load in self.lanes.values())
-
-
-class Depth:
-    """How much waits before a given rank. Slices of the queue are counted exactly; within a slice
-    (of which there are 256) the position is taken to be its end."""
-
-    def __init__(self, slices: Iterable[RankSlice]) -> None:
-        ordered = tuple(slices)
-        self._ranks = [piece.rank for piece in ordered]
-        self._requests = list(accumulate(piece.requests for piece in ordered))
-        self._jobs = list(accumulate(piece.jobs for piece in ordered))
-        self._things = list(accumulate(piece.things for piece in ordered))
-
-    def up_to(self, rank: int) -> tuple[int, int, int]:
-        """(requests, jobs, things) in the queue up to and including the one with this rank."""
-        if not self._ranks:
-            return 0, 0, 0
-        place = min(bisect_left(self._ranks, rank), len(self._ranks) - 1)
-        return self._requests[place], self._jobs[place], self._things[place]
+log = structlog.get_logger()
 
 
 class Queue:
     """One process's view of the queue; every server process on a database has its own."""
 
-    def __init__(self, statements: Statements) -> None:
+    def __init__(self, statements: Statements, signals: Signals) -> None:
         self._statements = statements
-        self._needs: dict[int, Needs] = {}
-        self._by_signature: dict[str, int] = {}
-        self._live: dict[int, int] = {}
-        self._heads_read_at = 0.0
-        self._heads_seconds = 0.0
-        self._virtual_time: dict[str, int] = {}
-        self._heads = SingleFlight(self._read_heads)
-        self._depth = SingleFlight(self._read_depth)
-        self._snapshot: Snapshot | None = None
-        self._snapshot_seconds = 0.0
-        self._refresh: asyncio.Task[Snapshot] | None = None
+        self._lanes = Lanes()
+        self._depths = Depths(statements)
+        self._virtual_times: dict[str, VirtualTime] = {}
+        self._took_at: dict[tuple[str, UUID], float] = {}
+        self._finish_tags: OrderedDict[tuple[str, int], tuple[int, float]] = OrderedDict()
+        self._submitting: dict[tuple[str, int], int] = {}
+        self._turns: WeakValueDictionary[tuple[str, int], asyncio.Lock] = WeakValueDictionary()
+        self._lanes_of_user: OrderedDict[int, tuple[float, set[int]]] = OrderedDict()
+        self._newest = SingleFlight(self._read_newest)
+        self._all = SingleFlight(self._read_all)
+        self._swept_to = 0
+        self._sweep_due = 0.0
+        self._sweeping: asyncio.Task[None] | None = None
+        signals.listen(Waiting, self._on_waiting)
+        signals.listen(Started, self._on_started)
+        signals.on_gap(self._start_over)
 
     async def start(self) -> None:
         """Read where the queue stands."""
-        self._virtual_time = await work.highest_started_ranks(self._statements)
-        await self._heads.fresh()
-        for lane, rank in self._live.items():
-            kind = self._needs[lane].kind
-            self._virtual_time.setdefault(kind, rank)
+        for kind, rank in (await work.median_started_ranks(self._statements)).items():
+            self._virtual_times[kind] = VirtualTime(rank)
+        await self._all.fresh()
+        for lane in self._lanes.live():
+            needs = self._lanes.needs(lane)
+            if needs is not None and needs.kind not in self._virtual_times:
+                first = self._lanes.least_rank(needs.kind)
+                self._virtual_times[needs.kind] = VirtualTime(first or 0)
 
     def virtual_time(self, kind: str) -> int:
-        """The rank that service has reached: nobody new joins the queue before it."""
-        return self._virtual_time.get(kind, 0)
+        """How far service has come, as a rank: nobody new joins the queue before it."""
+        known = self._virtual_times.get(kind)
+        return known.now if known else 0
 
-    def started(self, kind: str, rank: int) -> None:
-        """A job of this rank was given to a worker."""
-        if rank > self._virtual_time.get(kind, 0):
-            self._virtual_time[kind] = rank
+    def started(self, kind: str, worker_id: UUID, rank: int) -> None:
+        """A worker was given a job of this rank."""
+        self._virtual_times.setdefault(kind, VirtualTime()).started(worker_id, rank)
+        self._took_at[kind, worker_id] = monotonic()
 
-    def joined(self, lane: int, rank: int) -> None:
-        """A job joined a lane. One that is not known here is found at the next reading."""
-        if lane in self._needs and rank < self._live.get(lane, rank + 1):
-            self._live[lane] = rank
+    def finish_tag(self, kind: str, user_id: int) -> int:
+        """Where the work ends that a user has asked of a kind within the last moments, or that is
+        still on its way to the database; 0 if there was none."""
+        key = kind, user_id
+        finish_tag, kept_at = self._finish_tags.get(key, (0, 0.0))
+        is_fresh = key in self._submitting or monotonic() - kept_at < FINISH_TAG_SECONDS
+        return finish_tag if is_fresh else 0
+
+    def keep_finish_tag(self, kind: str, user_id: int, finish_tag: int) -> None:
+        """A user's work of a kind ends there or later."""
+        key = kind, user_id
+        if finish_tag > self.finish_tag(kind, user_id):
+            self._finish_tags[key] = finish_tag, monotonic()
+            self._finish_tags.move_to_end(key)
+            if len(self._finish_tags) > USERS_MAX:
+                self._finish_tags.popitem(last=False)
+
+    @contextmanager
+    def submitting(self, kind: str, user_id: int, jobs: int) -> Iterator[int]:
+        """While jobs of a user are on their way to the database: how many others already are."""
+        key = kind, user_id
+        others = self._submitting.get(key, 0)
+        self._submitting[key] = others + jobs
+        try:
+            yield others
+        finally:
+            left = self._submitting[key] - jobs
+            if left:
+                self._submitting[key] = left
+            else:
+                del self._submitting[key]
+
+    @asynccontextmanager
+    async def following(self, kind: str, user_id: int) -> AsyncIterator[bool]:
+        """While a user's request is given its place: is it known here where the user's work ends?
+
+        Where it is not, only the database knows, and others of the same user wait for the answer.
+        """
+        if self.finish_tag(kind, user_id):
+            yield True
+            return
+        async with self.turn(kind, user_id):
+            yield bool(self.finish_tag(kind, user_id))
+
+    def turn(self, kind: str, user_id: int) -> asyncio.Lock:
+        """Whose turn it is among those submissions of a user that must not overtake each other."""
+        key = kind, user_id
+        lock = self._turns.get(key)
+        if lock is None:
+            lock = self._turns[key] = asyncio.Lock()
+        return lock
 
     async def lane(self, needs: Needs) -> int:
         """The number of the lane for these needs."""
-        signature = needs.signature()
-        number = self._by_signature.get(signature)
+        number = self._lanes.number(needs.signature())
         if number is None:
             number = await work.open_lane(self._statements, needs)
-            self._by_signature[signature] = number
-            self._needs[number] = needs
+            self._lanes.numbered(needs, number)
         return number
 
     def needs(self, lane: int) -> Needs | None:
         """What the jobs of a lane need."""
-        return self._needs.get(lane)
+        return self._lanes.needs(lane)
 
     def lanes_naming(self, models: Sequence[str]) -> list[int]:
         """Live lanes whose requests name one of the models."""
         wanted = set(models)
-        return [lane for lane in self._live if wanted.intersection(self._needs[lane].models)]
+        return [
+            lane
+            for lane in self._lanes.live()
+            if (needs := self._lanes.needs(lane)) and wanted.intersection(needs.models)
+        ]
 
-    async def fitting(self, fitting: Fitting, *, fresh: bool) -> list[int]:
-        """Live lanes that the offer fits, so many at most that a claim can look at them all, then
-        the best heads.
+    def fitting(self, fitting: Fitting, *, screened: bool = False) -> list[int]:
+        """The live lanes that the offer fits, best heads first, as many as a claim looks at."""
+        self._sweep()
+        return self._lanes.best(fitting, LANES_PER_SCREENED_CLAIM if screened else LANES_PER_CLAIM)
 
-        `fresh` reads the database first; otherwise what the process knows has to do.
-        """
-        age_seconds = monotonic() - self._heads_read_at
-        if fresh or age_seconds > max(HEADS_SECONDS_MAX, 50 * self._heads_seconds):
-            await self._heads.fresh()
-        known, offer = fitting.lanes, fitting.offer
-        if len(known) > 2 * len(self._live) + REMEMBERED_LANES_MIN:
-            for lane in known.keys() - self._live.keys():
-                del known[lane]
-        found = []
-        for lane in self._live:
-            answer = known.get(lane)
-            if answer is None:
-                answer = known[lane] = fits(self._needs[lane], offer)
-            if answer:
-                found.append(lane)
-        lanes_max = LANES_PER_FRESH_CLAIM if fresh else LANES_PER_CLAIM
-        if len(found) > lanes_max:
-            return heapq.nsmallest(lanes_max, found, key=self._live.__getitem__)
-        return found
+    def fits(self, lane: int, fitting: Fitting) -> bool:
+        """Does the offer fit this lane, live or not? One that is not known here fits nobody."""
+        return lane in self._lanes.fitting(fitting)
 
-    async def _read_heads(self) -> None:
-        began = monotonic()
-        live = await work.live_lanes(self._statements)
-        unknown = [lane for lane in live if lane not in self._needs]
-        if unknown:
-            for lane, needs in (await work.lanes_by_id(self._statements, unknown)).items():
-                self._needs[lane] = needs
-                self._by_signature[needs.signature()] = lane
-        # Other servers serve too.
-        for kind, rank in (await work.running_ranks(self._statements)).items():
-            self.started(kind, rank)
-        self._live = live
-        self._heads_read_at = monotonic()
-        self._heads_seconds = self._heads_read_at - began
+    async def look(self, fitting: Fitting) -> None:
+        """Ask the database in which of the lanes that the offer fits jobs wait."""
+        await self._newest.fresh()
+        lanes = self._lanes.fitting(fitting)
+        if len(lanes) > PROBED_MAX:
+            await self._all.fresh()
+        elif lanes:
+            began = monotonic()
+            asked = list(lanes)
+            heads = await work.heads_of_lanes(self._statements, asked)
+            self._lanes.looked(asked, heads, began)
+
+    def looked(self, lanes: Iterable[int], heads: dict[int, int], began: float) -> None:
+        """What a claim saw of the lanes it looked at."""
+        self._lanes.looked(lanes, heads, began)
+
+    async def fitting_of_users(self, fitting: Fitting, user_ids: Sequence[int]) -> list[int]:
+        """The lanes that the offer fits in which jobs of these users wait, some seconds old."""
+        now = monotonic()
+        known = self._lanes_of_user
+        stale = [
+            user_id
+            for user_id in user_ids
+            if now - known.get(user_id, (0.0,))[0] > LANES_OF_USER_SECONDS
+        ]
+        if stale:
+            found = await work.lanes_of_users(self._statements, stale)
+            await self.learn({lane for lanes in found.values() for lane in lanes})
+            for user_id in stale:
+                known[user_id] = now, found.get(user_id, set())
+                known.move_to_end(user_id)
+            while len(known) > USERS_MAX:
+                known.popitem(last=False)
+        lanes: set[int] = set()
+        for user_id in user_ids:
+            lanes |= known.get(user_id, (0.0, lanes))[1]
+        return sorted(lanes & self._lanes.fitting(fitting)) if lanes else []
 
     async def snapshot(self) -> Snapshot:
-        """The depth of the queue, some moments old.
-
-        Reading costs time in proportion to the queue, so it is done at most half a percent of the
-        time; and nobody waits for it, unless the process has been idle and knows only old numbers.
-        """
-        snapshot = self._snapshot
-        if snapshot is None:
-            return await self._depth.fresh()
-        age_seconds = monotonic() - snapshot.taken_at
-        fresh_seconds = max(0.05, 200 * self._snapshot_seconds)
-        if age_seconds > 5 * fresh_seconds:
-            return await self._depth.fresh()
-        if age_seconds > fresh_seconds and self._refresh is None:
-            self._refresh = asyncio.create_task(self._depth.fresh())
-            self._refresh.add_done_callback(self._refreshed)
+        """The depth of the queue, some moments old; what its lanes need is known."""
+        snapshot = await self._depths.snapshot()
+        if any(lane not in self._lanes for lane in snapshot.lanes):
+            await self.learn(snapshot.lanes)
         return snapshot
 
-    def _refreshed(self, task: "asyncio.Task[Snapshot]") -> None:
-        self._refresh = None
-        if not task.cancelled():
-            task.exception()  # Whoever needs the numbers next meets the error itself.
+    def _on_waiting(self, signal: Waiting) -> None:
+        self.keep_finish_tag(signal.kind, signal.user_id, signal.finish_tag)
+        known = self._lanes_of_user.get(signal.user_id)
+        if known is not None:
+            known[1].add(signal.lane)
+        self._lanes.joined(signal.lane, signal.rank)
 
-    async def _read_depth(self) -> Snapshot:
-        began = monotonic()
-        lanes, pieces = await work.queue_depth(self._statements)
-        unknown = [lane for lane in lanes if lane not in self._needs]
+    def _on_started(self, signal: Started) -> None:
+        self.started(signal.kind, signal.worker_id, signal.rank)
+
+    async def learn(self, lanes: Iterable[int]) -> None:
+        """Find out what lanes need that are not known here."""
+        unknown = [lane for lane in lanes if lane not in self._lanes]
         if unknown:
-            self._needs.update(await work.lanes_by_id(self._statements, unknown))
-        slices: dict[str, list[RankSlice]] = {}
-        for piece in pieces:
-            slices.setdefault(piece.kind, []).append(piece)
-        kinds = {kind: Depth(ordered) for kind, ordered in slices.items()}
-        snapshot = Snapshot(began, lanes, kinds)
-        self._snapshot_seconds = monotonic() - began
-        self._snapshot = snapshot
-        return snapshot
+            self._lanes.learn(await work.lanes_by_id(self._statements, unknown))
+
+    async def _read_newest(self) -> None:
+        self._lanes.learn(await work.lanes_after(self._statements, self._lanes.newest))
+
+    async def _read_all(self) -> None:
+        after = 0
+        while (after := await self._read_live(after)) != 0:
+            pass
+        await self._read_running()
+
+    async def _read_live(self, after: int) -> int:
+        """Read the next live lanes; the last one's number, 0 at the end."""
+        began = monotonic()
+        heads = await work.live_lanes(self._statements, after, SWEPT_LANES)
+        last = max(heads) if len(heads) == SWEPT_LANES else None
+        await self.learn(heads)
+        self._lanes.looked({*self._lanes.live(after, last), *heads}, heads, began)
+        return last or 0
+
+    async def _read_running(self) -> None:
+        for running in await work.running_ranks(self._statements):
+            self.started(running.kind, running.worker_id, running.rank)
+        now = monotonic()
+        for kind, worker_id in [
+            key for key, took_at in self._took_at.items() if now - took_at > WORKER_SECONDS
+        ]:
+            del self._took_at[kind, worker_id]
+            self._virtual_times[kind].gone(worker_id)
+
+    def _sweep(self) -> None:
+        """Go on with the sweep, if it is time."""
+        if self._sweeping is None and monotonic() >= self._sweep_due:
+            self._sweeping = asyncio.create_task(self._sweep_on())
+            self._sweeping.add_done_callback(self._swept)
+
+    def _start_over(self) -> None:
+        """Signals were missed: sweep from the start, now."""
+        self._swept_to, self._sweep_due = 0, 0.0
+        self._sweep()
+
+    async def _sweep_on(self) -> None:
+        began = monotonic()
+        self._swept_to = await self._read_live(self._swept_to)
+        if not self._swept_to:
+            await self._read_newest()
+            await self._read_running()
+        seconds = monotonic() - began
+        pause_seconds = max(SWEEP_SECONDS_MIN, seconds / SWEEP_SHARE_MAX)
+        self._sweep_due = monotonic() + (
+            pause_seconds if self._swept_to else max(1.0, pause_seconds)
+        )
+
+    def _swept(self, task: "asyncio.Task[None]") -> None:
+        self._sweeping = None
+        if not task.cancelled() and task.exception() is not None:
+            self._sweep_due = monotonic() + 1.0
+            log.warning("the queue could not be read", reason=str(task.exception()))

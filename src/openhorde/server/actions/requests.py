@@ -2,30 +2,32 @@
 """Requests: submitted, checked, read, cancelled and settled."""
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 import msgspec
 
-from openhorde.server.actions import sources
-from openhorde.server.domain import ledger, lives, policy, pricing, rank
+from openhorde.server.actions import placing, sources, webhooks
+from openhorde.server.actions.possibility import Asked, Outlook, look_ahead, needs_of
+from openhorde.server.actions.progress import Progress, measure
+from openhorde.server.domain import ledger, policy, pricing
 from openhorde.server.domain.kinds import image
+from openhorde.server.domain.needs import Needs
 from openhorde.server.domain.refusals import Refusal
 from openhorde.server.domain.requester import Requester, floor_milli
 from openhorde.server.kit.ids import uuid7
-from openhorde.server.store import kudos, requests
-from openhorde.server.store.requests import NewRequest, Place, RequestFacts, Result
+from openhorde.server.store import events, kudos, requests
+from openhorde.server.store.requests import NewRequest, Place, Result
+from openhorde.server.store.signals import Changed
 from openhorde.wire.requests import ImageRequest, Warning
 
 if TYPE_CHECKING:
     from openhorde.server.actions.horde import Horde
     from openhorde.server.store.users import Account
 
-NO_WORKER = (
-    "No worker that is online now can do this request. It stays in the queue for 20 minutes in"
-    " case one comes."
-)
+STAYS = "It stays in the queue for 20 minutes in case one comes."
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +40,15 @@ class Client:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Queued:
-    """A request that waits now. `kudos_milli` is the base price of one of its jobs."""
+    """A request that waits now. `kudos_milli` is the base price of one of its jobs, and
+    `webhook_secret` what verifies the calls of its webhook, if it has one."""
 
     request_id: UUID
     kudos_milli: int
     message: str | None
     warnings: tuple[Warning, ...]
+    webhook_secret: str | None
+    outlook: Outlook
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +58,7 @@ class Priced:
     kudos_milli: int
     lines: tuple[pricing.PriceLine, ...]
     warnings: tuple[Warning, ...]
+    outlook: Outlook
 
 
 async def submit(
@@ -72,29 +78,50 @@ async def submit(
     accepted, estimate = await _afford(horde, requester, request, shared)
     request = accepted.request
     if request.dry_run:
-        return Priced(kudos_milli=estimate.total_milli, lines=estimate.lines, warnings=warnings)
+        return await _priced(horde, requester, request, estimate, warnings)
     request_id = uuid7()
     taken = await sources.take(horde, request_id, request)
     try:
         if taken:
             image.check_mask(request, source_has_alpha=taken.has_alpha)
-        new, place, possible = await _prepare(
+        new, place, needs = await _prepare(
             horde, requester, request, request_id, client, taken, estimate.total_milli
         )
-        await _store(horde, requester, request, new, place, accepted.reserve_milli)
+        outlook = await look_ahead(horde, Asked(requester, request, needs, new.lane, place))
+        await placing.store(horde, requester, request, new, accepted.reserve_milli)
     except Refusal:
         await horde.blobs.drop(list(sources.source_keys(taken.keys if taken else None)))
         raise
     message = None
-    if not possible:
-        message = NO_WORKER
-        warnings = (*warnings, Warning(code="NoAvailableWorker", message=NO_WORKER))
+    if not outlook.is_possible:
+        message = f"{outlook.sentence} {STAYS}"
+        warnings = (*warnings, Warning(code="NoAvailableWorker", message=message))
     return Queued(
         request_id=request_id,
         kudos_milli=new.base_milli,
         message=message,
         warnings=warnings,
+        webhook_secret=webhooks.secret(horde, request_id) if request.webhook else None,
+        outlook=outlook,
     )
+
+
+async def _priced(
+    horde: "Horde",
+    requester: Requester,
+    request: ImageRequest,
+    estimate: pricing.Estimate,
+    warnings: tuple[Warning, ...],
+) -> Priced:
+    """The answer to a dry run, with everything there is to say about its prospects."""
+    needs = needs_of(horde, requester, request)
+    place = placing.find_place(horde, requester, image.size(request).things)
+    asked = Asked(requester, request, needs, None, place)
+    outlook = await look_ahead(horde, asked, explained=True)
+    if not outlook.is_possible:
+        warnings = (*warnings, Warning(code="NoAvailableWorker", message=outlook.sentence))
+    total_milli, lines = estimate.total_milli, estimate.lines
+    return Priced(kudos_milli=total_milli, lines=lines, warnings=warnings, outlook=outlook)
 
 
 def as_requester(account: "Account") -> Requester:
@@ -171,7 +198,7 @@ async def _prepare(
     client: Client,
     taken: sources.Sources | None,
     reserved_milli: int,
-) -> tuple[NewRequest, Place, bool]:
+) -> tuple[NewRequest, Place, Needs]:
     """Turn a judged request into what is stored, and find its place in the queue."""
     size = image.size(request)
     price = pricing.image_base(request)
@@ -193,6 +220,8 @@ async def _prepare(
         lane=lane,
         job_ids=[uuid7() for _ in range(count)],
         body=_body(request),
+        screened_text=request.prompt.lower(),
+        webhook=request.webhook,
         sources=taken.keys if taken else None,
         seed=seed,
         things=size.things,
@@ -213,25 +242,7 @@ async def _prepare(
         client_agent=client.agent[:255],
         client_address=client.address,
     )
-    roster = await horde.workforce.roster()
-    place = _place(horde, requester, size.things)
-    return new, place, roster.serves(lane, needs)
-
-
-def _place(horde: "Horde", requester: Requester, things: int) -> Place:
-    """Where the policy puts the jobs of a request. One that spaces a user's jobs also has them
-    follow what the user has asked before, which the database knows."""
-    standing = rank.Standing(
-        # Whoever has no account comes after whoever has one.
-        balance_milli=min(requester.balance_milli, -1)
-        if requester.anonymous
-        else requester.balance_milli,
-        flagged=requester.flagged,
-        virtual_time=horde.queue.virtual_time(image.NAME),
-        created_micros=int(horde.clock.now().timestamp() * 1_000_000),
-    )
-    first, second = rank.POLICIES[horde.settings.rank_policy](standing, (things, things)).ranks
-    return Place(rank=first, follows=second > first, step=second - first)
+    return new, placing.find_place(horde, requester, size.things), needs
 
 
 def _body(request: ImageRequest) -> str:
@@ -242,141 +253,54 @@ def _body(request: ImageRequest) -> str:
     return msgspec.json.encode(bare).decode()
 
 
-async def _store(
-    horde: "Horde",
-    requester: Requester,
-    request: ImageRequest,
-    new: NewRequest,
-    place: Place,
-    upfront_milli: int,
-) -> None:
-    transfers = (
-        *ledger.activate(new.id, new.user_id, new.activation_milli),
-        *ledger.reserve(new.id, new.user_id, new.reserved_milli),
-    )
-    counted_lanes = None
-    if requester.anonymous and request.models:
-        counted_lanes = horde.queue.lanes_naming(request.models)
-    if upfront_milli:
-        # Only a request that must be covered waits for its turn among those of the same payer.
-        async with horde.statements.transaction() as statements:
-            await kudos.lock_payer(statements, requester.user_id)
-            balance_milli = await kudos.available_milli(statements, requester.user_id)
-            if balance_milli - requester.floor_milli < upfront_milli:
-                raise Refusal(
-                    "KudosUpfront",
-                    required_milli=upfront_milli,
-                    available_milli=balance_milli - requester.floor_milli,
-                )
-            submitted = await requests.submit(
-                statements,
-                new,
-                place,
-                transfers,
-                concurrency=requester.concurrency,
-                counted_lanes=counted_lanes,
-            )
-    else:
-        submitted = await requests.submit(
-            horde.statements,
-            new,
-            place,
-            transfers,
-            concurrency=requester.concurrency,
-            counted_lanes=counted_lanes,
-        )
-    if submitted.rank is None:
-        policy.check_concurrency(requester, waiting=submitted.waiting, asked=len(new.job_ids))
-        raise AssertionError("a request was turned away that should have been accepted")
-    horde.queue.joined(new.lane, submitted.rank)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """How far a request is: its counts, its place, and how long it may take (seconds)."""
-
-    facts: RequestFacts
-    life: lives.Progress
-    queue_position: int
-    wait_seconds: int
-    is_possible: bool
-    kudos_milli: int
-
-
 async def check(horde: "Horde", request_id: UUID) -> Progress:
     """How far a request is. Raises Refusal RequestNotFound."""
     facts = await requests.check(horde.statements, request_id)
     if facts is None:
         raise Refusal("RequestNotFound", id=str(request_id))
-    life = lives.check(
-        lives.RequestCounts(
-            asked=facts.asked,
-            waiting=facts.waiting,
-            running=facts.running,
-            done=facts.done,
-            faulted=facts.faulted,
-        )
-    )
-    position, wait = 0, 0
-    possible = facts.running > 0 or life.done
-    if facts.rank is not None:
-        snapshot = await horde.queue.snapshot()
-        roster = await horde.workforce.roster()
-        position, jobs_ahead, things_ahead = snapshot.depth(facts.kind).up_to(facts.rank)
-        position, jobs_ahead = max(1, position), max(facts.waiting, jobs_ahead)
-        wait = lives.wait_seconds(
-            things_ahead=max(things_ahead, facts.things * facts.waiting),
-            mean_speed=roster.mean_speed(facts.kind),
-            active_threads=roster.threads(facts.kind),
-            jobs_ahead=jobs_ahead,
-            remaining_running_seconds=facts.remaining_seconds,
-            divisor=image.DIVISOR,
-        )
-        needs = horde.queue.needs(facts.lane)
-        possible = possible or (needs is not None and roster.serves(facts.lane, needs))
-    elif facts.running:
-        wait = round(facts.remaining_seconds)
-    return Progress(
-        facts=facts,
-        life=life,
-        queue_position=position,
-        wait_seconds=wait,
-        is_possible=possible,
-        kudos_milli=facts.activation_milli + facts.paid_milli,
-    )
+    return await measure(facts, horde.queue, horde.workforce)
 
 
-async def results(horde: "Horde", progress: Progress) -> list[Result]:
-    """The finished jobs of a request."""
-    if not progress.facts.done:
-        return []
-    return await requests.results(horde.statements, progress.facts.id)
+async def read(horde: "Horde", request_id: UUID) -> tuple[Progress, list[Result]]:
+    """How far a request is, and its finished jobs. Raises Refusal RequestNotFound."""
+    story = await events.watch(horde.statements, request_id)
+    if story is None:
+        raise Refusal("RequestNotFound", id=str(request_id))
+    progress = await measure(story.facts, horde.queue, horde.workforce)
+    return progress, story.finished()
 
 
-async def cancel(horde: "Horde", request_id: UUID) -> Progress:
+async def cancel(horde: "Horde", request_id: UUID) -> tuple[Progress, list[Result]]:
     """Withdraw what still waits of a request; answers how it stood before."""
-    before = await check(horde, request_id)
+    before = await read(horde, request_id)
     async with horde.statements.transaction() as statements:
-        await requests.lock(statements, request_id)
+        await requests.lock(statements, [request_id])
         await requests.cancel(statements, request_id)
-    await settle(horde, request_id)
+    await settle(horde, [request_id])
+    horde.signals.send(Changed(request_id))
     return before
 
 
-async def expire(horde: "Horde", request_id: UUID) -> None:
-    """End a request whose time is over, and give back what it holds."""
+async def expire(horde: "Horde", request_ids: Sequence[UUID]) -> None:
+    """End requests whose time is over, and give back what they hold."""
     async with horde.statements.transaction() as statements:
-        await requests.lock(statements, request_id)
-        await requests.expire(statements, request_id)
-    await settle(horde, request_id)
+        await requests.lock(statements, request_ids)
+        expired = await requests.expire(statements, request_ids)
+    await settle(horde, expired)
+    for request_id in expired:
+        horde.signals.send(Changed(request_id))
 
 
-async def settle(horde: "Horde", request_id: UUID) -> None:
-    """Give back what a request still holds in reserve, once none of its jobs is open.
+async def settle(horde: "Horde", request_ids: Sequence[UUID]) -> None:
+    """Give back what requests still hold in reserve of which no job is open (any more).
 
     Harmless to repeat: the release of a request is booked once.
     """
-    unsettled = await requests.unsettled(horde.statements, request_id)
-    if unsettled is not None:
-        user_id, remaining_milli = unsettled
-        await kudos.book(horde.statements, ledger.release(request_id, user_id, remaining_milli))
+    releases: list[ledger.Transfer] = []
+    for request_id, user_id, remaining_milli in await requests.unsettled(
+        horde.statements, request_ids
+    ):
+        releases += ledger.release(request_id, user_id, remaining_milli)
+    if releases:
+        await kudos.book(horde.statements, releases)
+    await requests.end(horde.statements, request_ids)

@@ -5,6 +5,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import choice
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -12,15 +13,15 @@ from openhorde.server.actions import check_ins
 from openhorde.server.actions.check_ins import Entry
 from openhorde.server.actions.pictures import keep_picture
 from openhorde.server.actions.requests import settle
-from openhorde.server.domain import ledger, matching, policy
+from openhorde.server.domain import ledger, policy
 from openhorde.server.domain.bridges import bridge_multiplier
-from openhorde.server.domain.kinds import image
 from openhorde.server.domain.kinds.image_terms import batch_amount, job_multiplier
 from openhorde.server.domain.lives import FAULTS_MAX, Event, State, move
 from openhorde.server.domain.needs import Needs
 from openhorde.server.domain.refusals import Refusal
 from openhorde.server.kit.ids import uuid7
 from openhorde.server.store import work
+from openhorde.server.store.signals import Changed, Started, Waiting
 from openhorde.server.store.work import Claim, ClaimedJob, JobFacts, LaneTerms
 from openhorde.wire.work import ImagePop
 
@@ -50,7 +51,10 @@ async def pop(horde: "Horde", owner: "Account", said: ImagePop, address: str) ->
         raise Refusal("WorkerMaintenance", reason="paused", worker=entry.record.name)
     jobs = await _claim(horde, owner, entry)
     if jobs:
-        horde.queue.started(image.NAME, min(job.rank for job in jobs))
+        first = jobs[0]
+        horde.assignments.keep(jobs, entry.record, entry.pop.bridge_agent)
+        rank = min(job.rank for job in jobs)
+        horde.signals.send(Started(first.kind, first.request_id, rank, entry.record.id))
         return Popped(jobs, {})
     if entry.record.maintenance:
         raise Refusal(
@@ -64,10 +68,13 @@ async def pop(horde: "Horde", owner: "Account", said: ImagePop, address: str) ->
 
 async def _claim(horde: "Horde", owner: "Account", entry: Entry) -> list[ClaimedJob]:
     """Ask the database; look again, with fresh eyes, before taking "nothing" for an answer."""
-    favoured = [owner.id, *policy.priority_user_ids(entry.pop.priority_usernames)]
+    favoured_users = [owner.id, *policy.priority_user_ids(entry.pop.priority_usernames)]
     blocked_words = _blocked_words(entry)
     for look in range(LOOKS_MAX):
-        terms = await _terms(horde, entry, fresh=look > 0)
+        if look > 0:
+            await horde.queue.look(entry.fitting)
+        favoured = await horde.queue.fitting_of_users(entry.fitting_favoured, favoured_users)
+        terms = _terms(horde, entry, favoured, screened=bool(blocked_words))
         if not terms:
             if look > 0:
                 return []
@@ -75,11 +82,16 @@ async def _claim(horde: "Horde", owner: "Account", entry: Entry) -> list[Claimed
         claim = Claim(
             worker_id=entry.record.id,
             terms=terms,
-            favoured_users=favoured,
+            favoured_users=favoured_users,
+            favoured_lanes=favoured,
             blocked_words=blocked_words,
             ttl_factor=3 if entry.pop.extra_slow_worker else 1,
         )
-        jobs = await work.claim(horde.statements, claim)
+        began = monotonic()
+        jobs, looked = await work.claim(horde.statements, claim)
+        if looked is not None:
+            general = (each.lane for each in terms if each.general)
+            horde.queue.looked(general, looked, began)
         if jobs:
             return jobs
         if look > 0 and not await work.anything_waiting(horde.statements, claim):
@@ -89,16 +101,19 @@ async def _claim(horde: "Horde", owner: "Account", entry: Entry) -> list[Claimed
     return []
 
 
-async def _terms(horde: "Horde", entry: Entry, *, fresh: bool) -> list[LaneTerms]:
-    """The lanes that the worker fits, each on the terms of a model drawn for it."""
-    general = await horde.queue.fitting(entry.fitting, fresh=fresh)
-    resting = entry.record.maintenance
-    terms = [_lane_terms(horde, entry, lane, general=not resting) for lane in general]
-    if entry.fitting_favoured is not entry.fitting:
+def _terms(
+    horde: "Horde", entry: Entry, favoured: Sequence[int], *, screened: bool
+) -> list[LaneTerms]:
+    """The lanes that the worker fits, each on the terms of a model drawn for it; for a worker that
+    rests, only those of its favoured users."""
+    general = (
+        [] if entry.record.maintenance else horde.queue.fitting(entry.fitting, screened=screened)
+    )
+    terms = [_lane_terms(horde, entry, lane, general=True) for lane in general]
+    if favoured:
         known = set(general)
-        more = await horde.queue.fitting(entry.fitting_favoured, fresh=False)
         terms += [
-            _lane_terms(horde, entry, lane, general=False) for lane in more if lane not in known
+            _lane_terms(horde, entry, lane, general=False) for lane in favoured if lane not in known
         ]
     return terms
 
@@ -124,15 +139,10 @@ def _shared_models(entry: Entry, needs: Needs) -> Sequence[str]:
 
 async def _skipped(horde: "Horde", entry: Entry) -> dict[str, int]:
     snapshot = await horde.queue.snapshot()
-    lanes = [
-        (needs, load.requests)
-        for lane, load in snapshot.lanes.items()
-        if (needs := horde.queue.needs(lane)) is not None
-    ]
-    skipped = matching.tally(lanes, entry.fitting.offer)
+    skipped = horde.skips.tally(snapshot, horde.queue.needs, entry.fitting.offer)
     blocked_words = _blocked_words(entry)
     if blocked_words:
-        fitting = await horde.queue.fitting(entry.fitting, fresh=False)
+        fitting = horde.queue.fitting(entry.fitting, screened=True)
         blocked = await work.blocked_requests(horde.statements, fitting, blocked_words)
         if blocked:
             skipped["blacklist"] = blocked
@@ -159,7 +169,9 @@ async def deliver(horde: "Horde", owner: "Account", delivery: Delivery) -> int:
 
     Raises Refusal InvalidJobID, WrongCredentials, DuplicateGen or AbortedGen.
     """
-    job = await work.job_facts(horde.statements, delivery.job_id)
+    job = horde.assignments.take(delivery.job_id)
+    if job is None:
+        job = await work.job_facts(horde.statements, delivery.job_id)
     if job is None:
         raise Refusal("InvalidJobID", id=str(delivery.job_id))
     if job.owner_id != owner.id:
@@ -193,7 +205,7 @@ async def _pay(horde: "Horde", owner: "Account", job: JobFacts, delivery: Delive
     )
     account = ledger.balance_account(job.user_id)
     paid_milli = sum(leg.amount_milli for leg in transfers if leg.debit == account)
-    if job.last_open:
+    if job.others_open is None:
         remaining_milli = max(0, job.remaining_milli - paid_milli)
         transfers += ledger.release(job.request_id, job.user_id, remaining_milli)
     result = {
@@ -206,12 +218,18 @@ async def _pay(horde: "Horde", owner: "Account", job: JobFacts, delivery: Delive
         if latest is None:
             raise Refusal("InvalidJobID", id=str(job.id))
         move(State(latest.state), Event.DELIVER)
+    elif job.others_open == "running":
+        # Should these be delivered at this very moment, nobody saw itself as the last.
+        await settle(horde, [job.request_id])
+    horde.signals.send(Changed(job.request_id))
     return job.reward_milli
 
 
 async def take_back(horde: "Horde", jobs: Sequence[ClaimedJob]) -> None:
     """Put jobs back into the queue that their worker could not be told of."""
-    await work.return_jobs(horde.statements, [job.id for job in jobs])
+    for job in await work.return_jobs(horde.statements, [job.id for job in jobs]):
+        horde.signals.send(Waiting(job.kind, job.lane, job.rank, 1, job.user_id, 0))
+        horde.signals.send(Changed(job.request_id))
 
 
 async def give_up(
@@ -231,6 +249,8 @@ async def give_up(
     if failed is None:
         return
     if failed.lane is not None and failed.rank is not None:
-        horde.queue.joined(failed.lane, failed.rank)
+        again = Waiting(failed.kind, failed.lane, failed.rank, 1, failed.user_id, 0)
+        horde.signals.send(again)
     else:
-        await settle(horde, failed.request_id)
+        await settle(horde, [failed.request_id])
+    horde.signals.send(Changed(failed.request_id))

@@ -8,6 +8,7 @@ from openhorde.server.actions.users import plain_text
 from openhorde.server.domain import policy
 from openhorde.server.domain.refusals import Refusal
 from openhorde.server.store import workers
+from openhorde.server.store.signals import Edited
 from openhorde.server.store.workers import NameTaken, ShownWorker, WorkerChange
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ async def edit_worker(
             raise Refusal("WorkerNotFound", id=str(worker_id))
     except NameTaken:
         raise Refusal("WorkerNameAlreadyExists", name=cleaned.name) from None
-    horde.check_ins.forget(worker.name)
+    horde.signals.send(Edited("worker", worker.name))
     return cleaned
 
 
@@ -61,7 +62,7 @@ async def delete_worker(horde: "Horde", caller: "Account", worker_id: UUID) -> s
     _require_owner(caller, worker)
     if not await workers.delete_worker(horde.statements, worker_id):
         raise Refusal("WorkerNotFound", id=str(worker_id))
-    horde.check_ins.forget(worker.name)
+    horde.signals.send(Edited("worker", worker.name))
     return worker.name
 
 

@@ -24,12 +24,13 @@ from openhorde import __version__
 from openhorde.server.api.addresses import client_address, url_root
 from openhorde.server.api.auth import identify, require_key
 from openhorde.server.api.bodies import BodyReader, read_query
-from openhorde.server.api.operations import Answer, Call, Invalid, Operation
+from openhorde.server.api.operations import Answer, Call, Invalid, Operation, TooSlow
 from openhorde.server.api.routes import Routes
 from openhorde.server.api.table import OPERATIONS
-from openhorde.server.api.throttle import Throttle, Throttled, WindowStorage
+from openhorde.server.api.throttle import Counts, Throttle, Throttled, windows_of
 from openhorde.server.api.words import refusal_answer
 from openhorde.server.domain.refusals import Refusal
+from openhorde.server.kit.shared_counts import SharedCounts, share_memory
 from openhorde.wire.errors import Error
 
 if TYPE_CHECKING:
@@ -49,7 +50,9 @@ _CROSS_ORIGIN = (
     ),
     (
         "Access-Control-Expose-Headers",
-        "Horde-Node, Retry-After, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset",
+        "Event-Id, Horde-Node, Retry-After,"
+        " X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset,"
+        " RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, RateLimit-Policy",
     ),
     ("Access-Control-Max-Age", "86400"),
 )
@@ -73,18 +76,23 @@ class _Served:
 
     __slots__ = ("operation", "raw", "reader", "windows")
 
-    def __init__(self, operation: Operation, throttle: Throttle | None) -> None:
+    def __init__(self, operation: Operation) -> None:
         self.operation = operation
         self.raw = operation.body is bytes
         self.reader = None if operation.body is None or self.raw else BodyReader(operation.body)
-        self.windows = throttle.windows_of(operation.limits) if throttle else ()
+        self.windows = windows_of(operation.limits) if operation.limits else None
 
 
 class Application:
     """The server's HTTP side, as an ASGI application."""
 
     def __init__(
-        self, horde: Horde, operations: Iterable[Operation], lifespan: Lifespan | None
+        self,
+        horde: Horde,
+        operations: Iterable[Operation],
+        lifespan: Lifespan | None,
+        counts: Counts | None,
+        process: int | None,
     ) -> None:
         self._horde = horde
         self._lifespan = lifespan
@@ -94,11 +102,13 @@ class Application:
         self._throttle: Throttle | None = None
         if settings.rate_limits:
             now: Callable[[], float] = lambda: horde.clock.now().timestamp()  # noqa: E731
-            self._throttle = Throttle(WindowStorage(now), now)
+            self._throttle = Throttle(counts or Counts(SharedCounts(share_memory(), now)), now)
         self._routes: Routes[_Served] = Routes()
         for operation in operations:
-            self._routes.add(operation.method, operation.path, _Served(operation, self._throttle))
+            self._routes.add(operation.method, operation.path, _Served(operation))
         node = f"{settings.host}:{settings.port}:{__version__}"
+        if process is not None:
+            node = f"{node}:{process}"
         self._common = _raw_headers((*_CROSS_ORIGIN, ("Horde-Node", node)))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -161,11 +171,13 @@ class Application:
             receive=receive,
         )
         try:
-            if self._throttle is not None and served.windows:
-                limits = self._throttle.admit(
+            if self._throttle is not None and served.windows is not None:
+                limits = await self._throttle.admit(
                     served.operation, served.windows, call, f"{method} {path}"
                 )
             answer: Answer | Response = await self._answer(served, call, path)
+            if served.operation.welcomes:
+                self._welcome(call)
         except ClientDisconnect:
             return
         except Exception as error:
@@ -193,6 +205,25 @@ class Application:
             if len(self._remembered) > _REMEMBERED_MAX:
                 self._remembered.popitem(last=False)
         return answer
+
+    def forget_answers(self) -> None:
+        """What answers were made from has been edited: give none of them again."""
+        self._remembered.clear()
+
+    def let_go(self) -> None:
+        """Answer all calls that are held, and hold no more: the server stops."""
+        self._horde.waiters.close()
+        self._horde.watches.close()
+
+    def _welcome(self, call: Call) -> None:
+        """A call has had success that may make its address welcome."""
+        caller = call.account
+        if (
+            self._throttle is not None
+            and caller is not None
+            and (caller.trusted or caller.service or caller.education)
+        ):
+            self._throttle.welcome(call)
 
     async def _perform(self, served: _Served, call: Call) -> Answer | Response:
         """Read what was sent, check who calls, and do it. What is wrong is raised, in this order.
@@ -258,9 +289,12 @@ def create_app(
     *,
     operations: Iterable[Operation] = OPERATIONS,
     lifespan: Lifespan | None = None,
+    counts: Counts | None = None,
+    process: int | None = None,
 ) -> Application:
-    """The application that serves a horde. `lifespan` is entered while it runs."""
-    return Application(horde, operations, lifespan)
+    """The application that serves a horde. `lifespan` is entered while it runs. Calls are counted
+    in `counts`, or by the application for itself. Of several processes each has a number."""
+    return Application(horde, operations, lifespan, counts, process)
 
 
 async def _read_body(call: Call, limit: int) -> bytes:
@@ -288,6 +322,9 @@ def _answer_error(error: Exception, method: str, path: str) -> Answer:
     if isinstance(error, _BodyTooLarge):
         message = f"The body is too large: at most {error.limit} bytes are taken."
         return Answer(Error(message=message), 413)
+    if isinstance(error, TooSlow):
+        message = "The body of the call did not come in time. Please send it faster."
+        return Answer(Error(message=message), 408, (("Connection", "close"),))
     if _unstorable(error):
         # Such as a number that no column holds. Logged, as a rule should have caught it earlier.
         _log.warning("data_refused", method=method, path=path, exc_info=error)
@@ -314,6 +351,8 @@ def _database_away(error: Exception) -> bool:
         asyncpg.AdminShutdownError,
         asyncpg.CrashShutdownError,
         asyncpg.InterfaceError,
+        # What the driver says of a connection whose end it has read but not noticed yet.
+        asyncpg.InternalClientError,
         ConnectionError,
         FileNotFoundError,
     )

@@ -189,7 +189,7 @@ def _responses(operation: Operation, schemas: _Schemas) -> Document:
     for status, kind in {operation.status: operation.answer, **operation.answers}.items():
         responses[str(status)] = {"description": "Success"}
         if kind is not None:
-            content = {"application/json": {"schema": schemas.of(kind)}}
+            content = {operation.media_type: {"schema": schemas.of(kind)}}
             responses[str(status)]["content"] = content
     error = {"application/json": {"schema": schemas.of(Error)}}
     for status, codes in sorted(_refusals(operation).items()):

@@ -7,6 +7,7 @@ Routes, documents, rate limits and the check of privileges are all made from the
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
 
 BODY_BYTES_MAX = 1 << 20
 BODY_BYTES_MAX_PICTURES = 24 << 20
+BODY_SECONDS = 30.0
+"""So long a body may take to come, and longer by what BODY_BYTES_PER_SECOND_MIN grants it for the
+bytes that have come."""
+
+BODY_BYTES_PER_SECOND_MIN = 16 << 10
 
 
 class Who(Enum):
@@ -48,12 +54,14 @@ class Bucket(Enum):
 class Limit:
     """So many calls in a fixed window: `rate` reads like "90/minute" or "2/second".
 
-    `rate_anonymous` holds instead for callers without a key or with the anonymous one.
+    `rate_anonymous` holds instead for callers without a key or with the anonymous one, and
+    `rate_welcome` for everybody at a welcome address (see `Operation`).
     """
 
     rate: str
     bucket: Bucket = Bucket.ADDRESS
     rate_anonymous: str | None = None
+    rate_welcome: str | None = None
 
 
 DEFAULT_LIMITS = (Limit("90/minute"),)
@@ -78,6 +86,10 @@ class Invalid(Exception):
     def __init__(self, errors: Mapping[str, str]) -> None:
         super().__init__(errors)
         self.errors = dict(errors)
+
+
+class TooSlow(Exception):
+    """The body of a call did not come in time."""
 
 
 class Call:
@@ -133,14 +145,29 @@ class Call:
         self.query: Any = None
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """The body as it comes in, for operations that declare none and read it themselves."""
+        """The body as it comes in, for operations that declare none and read it themselves.
+
+        Raises TooSlow, and ClientDisconnect.
+        """
+        deadline = asyncio.get_running_loop().time() + BODY_SECONDS
         more = True
         while more:
-            message = await self.receive()
+            try:
+                async with asyncio.timeout_at(deadline):
+                    message = await self.receive()
+            except TimeoutError:
+                raise TooSlow from None
             if message["type"] == "http.disconnect":
                 raise ClientDisconnect
-            yield message.get("body", b"")
+            part = message.get("body", b"")
+            deadline += len(part) / BODY_BYTES_PER_SECOND_MIN
+            yield part
             more = message.get("more_body", False)
+
+    async def hung_up(self) -> None:
+        """Return when the caller has hung up, or was answered. The body must have been read."""
+        while (await self.receive())["type"] != "http.disconnect":
+            pass
 
     @property
     def caller(self) -> Account:
@@ -161,8 +188,10 @@ class Operation:
     `query` are msgspec structs (`body` may be `bytes`: taken as it is), `answer` is what success
     carries, `answers` what other statuses of success carry. `refusals` are the codes of
     `words.py` that its callers should expect. Several `limits` all hold; none at all exempts.
-    An answer to a caller without a key is given again for `cache_seconds`.
-    `tag` groups the document; operations tagged "" are not in it.
+    An answer to a caller without a key is given again for `cache_seconds`. `media_type` is that of
+    `answer`.
+    Success of one that `welcomes` makes the address of a trusted, service or education user
+    welcome for a day. `tag` groups the document; operations tagged "" are not in it.
     """
 
     name: str
@@ -181,6 +210,8 @@ class Operation:
     refusals: tuple[str, ...] = ()
     body_bytes_max: int = BODY_BYTES_MAX
     cache_seconds: float = 0
+    media_type: str = "application/json"
+    welcomes: bool = False
 
 
 def uuid_of(text: str, code: str) -> UUID:

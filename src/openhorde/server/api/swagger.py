@@ -5,6 +5,7 @@ from typing import Any
 
 from openhorde.server.api.openapi import Document
 
+_PRODUCED = ["application/json"]
 _KEPT = frozenset(
     {
         "description",
@@ -36,7 +37,7 @@ def swagger_document(openapi: Document) -> Document:
         "info": described,
         "basePath": "/api",
         "consumes": ["application/json"],
-        "produces": ["application/json"],
+        "produces": _PRODUCED,
         "tags": openapi["tags"],
         "securityDefinitions": openapi["components"]["securitySchemes"],
         "paths": {
@@ -59,6 +60,9 @@ def _operation(operation: Document) -> Document:
             {"name": "payload", "in": "body", "required": True, "schema": _schema(schema)}
         )
     converted["parameters"] = parameters
+    produced = list(operation["responses"].get("200", {}).get("content", ()))
+    if produced and produced != _PRODUCED:
+        converted["produces"] = produced
     converted["responses"] = {
         status: _response(each) for status, each in operation["responses"].items()
     }

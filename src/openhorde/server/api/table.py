@@ -5,13 +5,18 @@ from openhorde.server.api import blobs
 from openhorde.server.api.documents import document_operations
 from openhorde.server.api.operations import Operation
 from openhorde.server.api.pages import front, register, source
-from openhorde.server.api.v2 import requests, status, users, work, workers
+from openhorde.server.api.push import events, steps
+from openhorde.server.api.v2 import kudos, requests, status, users, webhooks, work, workers
 
 _DECLARED: tuple[Operation, ...] = (
     *requests.OPERATIONS,
+    *events.OPERATIONS,
+    *webhooks.OPERATIONS,
     *work.OPERATIONS,
+    *steps.OPERATIONS,
     *workers.OPERATIONS,
     *users.OPERATIONS,
+    *kudos.OPERATIONS,
     *register.OPERATIONS,
     *status.OPERATIONS,
     *front.OPERATIONS,

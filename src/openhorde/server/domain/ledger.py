@@ -35,6 +35,7 @@ Purpose = Literal[
     "uptime",
     "trust",
     "floor",
+    "transfer",
     "grant",
     "award",
     "recurring",
@@ -90,6 +91,11 @@ def balance_account(user_id: int) -> int:
 def escrow_account(user_id: int) -> int:
     """The account of what an untrusted user has earned but not yet got."""
     return 2 * user_id + 1
+
+
+def user_of(account: int) -> int | None:
+    """Whose account it is; None for the horde's own."""
+    return None if account < 0 else account // 2
 
 
 def reserve(request_id: UUID, payer: int, amount_milli: int) -> tuple[Transfer, ...]:
@@ -149,6 +155,21 @@ def promote(promotion_id: UUID, user_id: int, escrow_milli: int) -> tuple[Transf
     """A trusted user's escrow is paid out."""
     accounts = escrow_account(user_id), balance_account(user_id)
     return _posted(promotion_id, "trust", *accounts, escrow_milli, credit_bucket="accumulated")
+
+
+def transfer(
+    transfer_id: UUID, sender: int, receiver: int, amount_milli: int, *, donated: bool
+) -> tuple[Transfer, ...]:
+    """Kudos from one user to another. `donated`: the receiver is an education account."""
+    return _posted(
+        transfer_id,
+        "transfer",
+        balance_account(sender),
+        balance_account(receiver),
+        amount_milli,
+        debit_bucket="donated" if donated else "gifted",
+        credit_bucket="received",
+    )
 
 
 def grant(

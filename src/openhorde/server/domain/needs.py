@@ -21,6 +21,8 @@ POST_PROCESSORS: Final[tuple[str, ...]] = get_args(PostProcessor)
 class NeedWord(Struct, frozen=True):
     """One need. Reasons are fields of the wire's `Skipped`.
 
+    `meaning` is what a worker does that has the word, so that it reads well after "workers that"
+    and after "workers do not".
     `reason` is told when the worker's owner forbids it, `reason_when_agent_lacks` when the agent's
     version cannot do it. `rule` and `rule_when_agent_lacks` are the rows of the table in rules 4.4
     that say so (0: checked before the table); they order the reasons.
@@ -49,47 +51,48 @@ def _agent_only(word: str, meaning: str, rule: int) -> NeedWord:
 
 
 _ALLOWED = (
-    NeedWord("nsfw", "the owner serves requests that are not safe for work", "nsfw", 2),
-    NeedWord("trusted", "the owner is trusted", "untrusted", 3),
-    NeedWord("img2img", "starts from a source image", "img2img", 12, "img2img", 7),
-    NeedWord("painting", "fills in or extends a picture", "painting", 8, "painting", 8),
-    NeedWord("inpainting_model", "serves a model made for filling in", "models", 8),
-    NeedWord("ordinary_model", "serves a model not made for filling in", "models", 9),
-    NeedWord("any_model", "serves no model reserved for special users", "models", 0),
-    NeedWord("fast", "not slow: at least 500 000 pixelsteps a second", "performance", 0),
-    NeedWord("brisk", "does not call itself extra slow", "performance", 0),
-    NeedWord("lora", "applies loras", "lora", 0),
-    NeedWord("post_processing", "post-processes", "post_processing", 20, rule_when_agent_lacks=11),
-    NeedWord("controlnet", "follows a control map", "controlnet", 14, rule_when_agent_lacks=14),
-    NeedWord("sdxl_controlnet", "control maps on SDXL, should it serve SDXL", "controlnet", 15),
-    NeedWord("transparent", "pictures with transparency", "controlnet", 0),
-    NeedWord("unsafe_ip", "serves requests from doubtful addresses", "unsafe_ip", 17),
+    NeedWord("nsfw", "serve requests that are not safe for work", "nsfw", 2),
+    NeedWord("trusted", "have a trusted owner", "untrusted", 3),
+    NeedWord("img2img", "start from a source image", "img2img", 12, "img2img", 7),
+    NeedWord("painting", "fill in or extend a picture", "painting", 8, "painting", 8),
+    NeedWord("inpainting_model", "serve a model made for filling in", "models", 8),
+    NeedWord("ordinary_model", "serve a model not made for filling in", "models", 9),
+    NeedWord("any_model", "serve only models open to everybody", "models", 0),
+    NeedWord("fast", "make at least 500 000 pixelsteps a second", "performance", 0),
+    NeedWord("brisk", "work at the usual pace, not extra slow", "performance", 0),
+    NeedWord("lora", "apply loras", "lora", 0),
+    NeedWord("post_processing", "post-process", "post_processing", 20, rule_when_agent_lacks=11),
+    NeedWord("controlnet", "follow a control map", "controlnet", 14, rule_when_agent_lacks=14),
+    NeedWord("sdxl_controlnet", "follow a control map on SDXL", "controlnet", 15),
+    NeedWord("transparent", "make pictures with transparency", "controlnet", 0),
+    NeedWord("unsafe_ip", "serve requests from doubtful addresses", "unsafe_ip", 17),
     NeedWord(
-        "many_steps", "serves more steps than the model's comfortable number", "step_count", 18
+        "many_steps", "serve more steps than the model's comfortable number", "step_count", 18
     ),
-    NeedWord("generous", "serves those who could not pay in advance", "kudos", 21),
+    NeedWord("generous", "serve those who could not pay in advance", "kudos", 21),
 )
 _AGENT = (
-    _agent_only("r2", "uploads its results to object storage", 0),
-    _agent_only("extra_sources", "takes extra source images", 0),
-    _agent_only("textual_inversion", "loads textual inversions", 0),
-    _agent_only("tiling", "makes seamless pictures", 13),
-    _agent_only("return_control_map", "returns the control map as the picture", 13),
-    _agent_only("image_is_control", "takes the source image as the control map", 14),
-    _agent_only("qr_code", "hides a QR code in the picture", 15),
-    _agent_only("hires_fix", "works in two passes", 16),
-    _agent_only("stable_cascade_2pass", "two passes on Stable Cascade, should it serve that", 16),
-    _agent_only("flux", "agent new enough for Flux, should it serve that", 16),
-    _agent_only("clip_skip", "skips the last layers of the text encoder", 16),
-    _agent_only("lora_versions", "finds loras by version", 16),
+    _agent_only("r2", "upload results to object storage", 0),
+    _agent_only("extra_sources", "take extra source images", 0),
+    _agent_only("textual_inversion", "load textual inversions", 0),
+    _agent_only("tiling", "make seamless pictures", 13),
+    _agent_only("return_control_map", "return the control map as the picture", 13),
+    _agent_only("image_is_control", "take the source image as the control map", 14),
+    _agent_only("qr_code", "hide a QR code in the picture", 15),
+    _agent_only("hires_fix", "work in two passes", 16),
+    _agent_only("stable_cascade_2pass", "work in two passes on Stable Cascade", 16),
+    _agent_only("flux", "run software new enough for Flux", 16),
+    _agent_only("clip_skip", "skip the last layers of the text encoder", 16),
+    _agent_only("lora_versions", "find loras by version", 16),
 )
 _SAMPLERS = tuple(
-    _agent_only(sampler_word(name, karras=karras), f"sampler {name}{suffix}", 10)
+    _agent_only(sampler_word(name, karras=karras), f"know the sampler {name}{suffix}", 10)
     for name in SAMPLERS
     for karras, suffix in ((False, ""), (True, " with Karras sigmas"))
 )
 _POST_PROCESSORS = tuple(
-    _agent_only(post_processor_word(name), f"post-processor {name}", 11) for name in POST_PROCESSORS
+    _agent_only(post_processor_word(name), f"know the post-processor {name}", 11)
+    for name in POST_PROCESSORS
 )
 WORDS: Final[dict[str, NeedWord]] = {
     need.word: need for need in (*_ALLOWED, *_AGENT, *_SAMPLERS, *_POST_PROCESSORS)

@@ -179,6 +179,20 @@ def estimate(
     return Estimate(sum(line.milli for line in lines), tuple(line for line in lines if line.milli))
 
 
+def price_lines(request: ImageRequest, price_milli: int) -> tuple[PriceLine, ...]:
+    """Where the price of one delivered job came from; the lines sum exactly to it.
+
+    What the request alone does not tell is the multiplier of the model that the worker chose.
+    """
+    base = image_base(request)
+    lines, factor = list(base.lines), 1.0
+    for label, each in (*_price_factors(request), *_surcharges(request)):
+        before, factor = round(base.base_milli * factor), factor * each
+        lines.append(PriceLine(label, round(base.base_milli * factor) - before))
+    rest = price_milli - sum(line.milli for line in lines)
+    return (*lines, PriceLine("the model's family", rest)) if rest else tuple(lines)
+
+
 def _base_parts(request: ImageRequest) -> Iterator[tuple[str, float]]:
     params = request.params
     area = params.width * params.height / AREA_UNIT_PIXELS

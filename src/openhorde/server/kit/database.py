@@ -67,6 +67,16 @@ async def prepare_connection(connection: asyncpg.Connection) -> None:
     )
 
 
+async def connections_max(connection: asyncpg.Connection) -> int:
+    """How many connections PostgreSQL takes from ordinary users, all together."""
+    taken: int = await connection.fetchval(
+        "select current_setting('max_connections')::integer"
+        " - current_setting('superuser_reserved_connections')::integer"
+        " - coalesce(current_setting('reserved_connections', true), '0')::integer"
+    )
+    return taken
+
+
 def _encode_json(value: Any) -> str:
     return msgspec.json.encode(value).decode()
 

@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Fetching what a stranger's URL names, without lending him our place in the network."""
+"""Calling what a stranger's URL names, without lending him our place in the network."""
 
 import asyncio
 import re
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import cache, partial
 from ipaddress import ip_address
 from typing import Any, Literal
 
@@ -32,7 +36,8 @@ _FREE_PORT_MIN = 1024
 
 
 class FetchRefused(Exception):
-    """Nothing was fetched: `reason` is one of the words of FetchReason, `detail` says more."""
+    """Nothing was fetched or posted: `reason` is one of the words of FetchReason, `detail` says
+    more."""
 
     def __init__(self, reason: FetchReason, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")
@@ -40,21 +45,38 @@ class FetchRefused(Exception):
         self.detail = detail
 
 
-async def resolve_by_system(host: str, port: int) -> Sequence[str]:
-    """All addresses of a name, as the system's resolver orders them."""
-    loop = asyncio.get_running_loop()
-    answers = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [str(answer[4][0]) for answer in answers]
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """What a host answered to a POST: its status, and its Retry-After as it was sent."""
+
+    status: int
+    retry_after: str | None
+
+
+class SystemResolver:
+    """All addresses of a name, as the system's resolver orders them.
+
+    It asks in threads of its own: names whose servers never answer hold up nothing else.
+    """
+
+    def __init__(self, threads: int = 8) -> None:
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="resolver")
+
+    async def __call__(self, host: str, port: int) -> Sequence[str]:
+        ask = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+        answers = await asyncio.get_running_loop().run_in_executor(self._threads, ask)
+        return [str(answer[4][0]) for answer in answers]
 
 
 class Fetcher:
-    """Fetches http and https URLs from hosts on the public internet, and from allowed networks.
+    """Calls http and https URLs of hosts on the public internet, and in allowed networks.
 
     A name is resolved once; unless every address in the answer is allowed nothing is connected,
     and the connection goes to an address of that answer. Redirects (at most 3) pass the same
     checks. Proxies of the environment are not used.
 
-    `timeout_seconds` bounds the whole of a fetch, redirects included, and `bytes_max` the body.
+    `timeout_seconds` bounds the whole of a call, redirects included, and `bytes_max` the body that
+    is fetched.
     """
 
     def __init__(
@@ -64,20 +86,47 @@ class Fetcher:
         timeout_seconds: float = 2.0,
         bytes_max: int = 5000 * 1024,
         user_agent: str = "openhorde",
-        resolve: Resolve = resolve_by_system,
+        resolve: Resolve | None = None,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
         self._timeout_seconds = timeout_seconds
         self._bytes_max = bytes_max
         self._user_agent = user_agent
-        self._backend = _GuardedBackend(tuple(allowed_networks), resolve, timeout_seconds)
-        self._ssl_context = ssl_context or httpx.create_ssl_context()
+        self._backend = _GuardedBackend(
+            tuple(allowed_networks), resolve or SystemResolver(), timeout_seconds
+        )
+        self._ssl_context = ssl_context or _trusting_authorities()
 
     async def get(self, url: str) -> bytes:
         """The body behind a URL, as sent. Raises FetchRefused."""
+        async with self._connections() as connections:
+            return await self._follow(connections, _checked(url))
+
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Posted:
+        """Post to an https URL, and to no other that its host may name instead: a redirect is an
+        answer like any other. The body of the answer is not read. Raises FetchRefused."""
+        async with self._connections() as connections:
+            checked = _checked(url)
+            if checked.scheme != "https":
+                raise FetchRefused("invalid_url", "not https")
+            sent = self._headers(checked, {**headers, "Content-Length": str(len(body))})
+            target = _target(checked)
+            async with connections.stream("POST", target, headers=sent, content=body) as response:
+                facts = {name.lower(): value for name, value in response.headers}
+                retry_after = facts.get(b"retry-after", b"").decode("latin-1")
+                return Posted(response.status, retry_after or None)
+
+    @asynccontextmanager
+    async def _connections(self) -> AsyncIterator[httpcore.AsyncConnectionPool]:
+        """Connections for one call, whose failures are told as FetchRefused."""
+        connections = httpcore.AsyncConnectionPool(
+            ssl_context=self._ssl_context,
+            max_keepalive_connections=0,
+            network_backend=self._backend,
+        )
         try:
-            async with asyncio.timeout(self._timeout_seconds), self._connections() as connections:
-                return await self._follow(connections, _checked(url))
+            async with asyncio.timeout(self._timeout_seconds), connections:
+                yield connections
         except (TimeoutError, httpcore.TimeoutException) as error:
             raise FetchRefused("timeout", f"took over {self._timeout_seconds} s") from error
         except (
@@ -88,12 +137,10 @@ class Fetcher:
         ) as error:
             raise FetchRefused("unreachable", str(error) or type(error).__name__) from error
 
-    def _connections(self) -> httpcore.AsyncConnectionPool:
-        return httpcore.AsyncConnectionPool(
-            ssl_context=self._ssl_context,
-            max_keepalive_connections=0,
-            network_backend=self._backend,
-        )
+    def _headers(self, url: httpx.URL, more: Mapping[str, str]) -> list[tuple[str, str]]:
+        # The host is named here because httpcore leaves the port out where it should not.
+        host = url.netloc.decode("ascii")
+        return [("Host", host), ("User-Agent", self._user_agent), *more.items()]
 
     async def _follow(self, connections: httpcore.AsyncConnectionPool, url: httpx.URL) -> bytes:
         for _ in range(1 + _REDIRECTS_MAX):
@@ -107,17 +154,8 @@ class Fetcher:
         self, connections: httpcore.AsyncConnectionPool, url: httpx.URL
     ) -> bytes | httpx.URL:
         """The body, or where it is said to be."""
-        target = httpcore.URL(
-            scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path
-        )
-        headers = [
-            # Named here because httpcore leaves the port out where it should not.
-            ("Host", url.netloc.decode("ascii")),
-            ("User-Agent", self._user_agent),
-            ("Accept", "*/*"),
-            ("Accept-Encoding", "identity"),
-        ]
-        async with connections.stream("GET", target, headers=headers) as response:
+        headers = self._headers(url, {"Accept": "*/*", "Accept-Encoding": "identity"})
+        async with connections.stream("GET", _target(url), headers=headers) as response:
             facts = {name.lower(): value for name, value in response.headers}
             if response.status in _REDIRECTS and b"location" in facts:
                 return _joined(url, facts[b"location"])
@@ -136,6 +174,12 @@ class Fetcher:
     def _check_size(self, length: int) -> None:
         if length > self._bytes_max:
             raise FetchRefused("too_large", f"over {self._bytes_max} bytes")
+
+
+@cache
+def _trusting_authorities() -> ssl.SSLContext:
+    """Trusts the usual authorities; reading their certificates takes a while."""
+    return httpx.create_ssl_context()
 
 
 class _GuardedBackend(httpcore.AsyncNetworkBackend):
@@ -181,6 +225,12 @@ class _GuardedBackend(httpcore.AsyncNetworkBackend):
             if not is_public(address) and not is_within(address, self._allowed_networks):
                 raise FetchRefused("forbidden_address", f"{host} is {address}, which is not public")
         return addresses
+
+
+def _target(url: httpx.URL) -> httpcore.URL:
+    return httpcore.URL(
+        scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path
+    )
 
 
 def _checked(text: str) -> httpx.URL:

@@ -5,14 +5,15 @@ import logging
 import sys
 
 import structlog
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor
 
 
-def configure_logs(json: bool = False, level: str = "info") -> None:
+def configure_logs(json: bool = False, level: str = "info", *, process: int | None = None) -> None:
     """Set up structlog and the standard library's logging to write the same lines.
 
     `json` gives one JSON object per line, else readable console lines (coloured on a terminal).
-    `level` is debug, info, warning or error; ValueError for anything else. May be called again.
+    `level` is debug, info, warning or error; ValueError for anything else. With several processes
+    each says its number, `process`, in every line. May be called again.
     """
     threshold = logging.getLevelNamesMapping().get(level.upper())
     if threshold is None:
@@ -24,6 +25,8 @@ def configure_logs(json: bool = False, level: str = "info") -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
     ]
+    if process is not None:
+        shared.insert(0, _say_process(process))
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -49,6 +52,14 @@ def configure_logs(json: bool = False, level: str = "info") -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(threshold)
+
+
+def _say_process(number: int) -> Processor:
+    def say(_logger: object, _method: str, event: EventDict) -> EventDict:
+        event["process"] = number
+        return event
+
+    return say
 
 
 def _renderers(json: bool) -> list[Processor]:

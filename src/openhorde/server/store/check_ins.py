@@ -90,3 +90,18 @@ class OnlineWorker:
 async def online(statements: Statements) -> list[OnlineWorker]:
     """The workers that checked in lately and do not rest."""
     return [OnlineWorker(**row) for row in await statements.rows("online_offers")]
+
+
+@dataclass(frozen=True, slots=True)
+class RunningWork:
+    """What a worker has in hand: so many jobs, and about how much of them is not done yet."""
+
+    worker_id: UUID
+    jobs: int
+    things: float
+
+
+async def running_work(statements: Statements, usual_speed: float) -> list[RunningWork]:
+    """What each busy worker has in hand; without a measured speed it is taken to have the usual
+    one, in things a second."""
+    return [RunningWork(**row) for row in await statements.rows("running_work", usual_speed)]

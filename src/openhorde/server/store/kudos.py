@@ -3,15 +3,17 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 import asyncpg
 
+from openhorde.server.domain.chain import Entry
 from openhorde.server.domain.ledger import Transfer, balance_account
 from openhorde.server.store.statements import Statements
 
 FOLD_BATCH = 2000
-"""So many transfers are folded at once."""
+"""So many bookings are folded at once."""
 
 TransferColumns = tuple[
     list[UUID],
@@ -57,6 +59,45 @@ async def available_milli(statements: Statements, user_id: int) -> int:
     return int(await statements.value("available_kudos", user_id, balance_account(user_id)) or 0)
 
 
+async def find_transfer(statements: Statements, transfer_id: UUID) -> tuple[int, int] | None:
+    """The account that a transfer between users went to and its thousandths, if it was booked."""
+    row = await statements.row("find_transfer", transfer_id)
+    return (row["credit"], row["amount_milli"]) if row else None
+
+
+async def has_sent(statements: Statements, sender: int, receiver: int, seconds: int) -> bool:
+    """Whether one user has sent kudos to another within so many seconds."""
+    accounts = balance_account(sender), balance_account(receiver)
+    return bool(await statements.value("has_sent", *accounts, seconds))
+
+
+async def coming_balance_milli(statements: Statements, user_id: int) -> int:
+    """A user's balance with all that is booked and not folded, before floors, in millikudos."""
+    return int(await statements.value("coming_balance", balance_account(user_id)))
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """An account with monthly kudos, and for which moment it got them last."""
+
+    id: int
+    monthly_kudos_milli: int
+    moderator: bool
+    received_at: datetime | None
+
+
+async def lock_grants(
+    statements: Statements, after_id: int, now: datetime, count: int
+) -> list[Grant]:
+    """The next accounts that may be due monthly kudos; nobody else grants them meanwhile."""
+    return [Grant(**row) for row in await statements.rows("lock_grants", after_id, now, count)]
+
+
+async def save_grants(statements: Statements, granted: Mapping[int, datetime]) -> None:
+    """Note for which moment each of these accounts got its monthly kudos."""
+    await statements.run("save_grants", list(granted), list(granted.values()))
+
+
 async def lock_folding(statements: Statements) -> bool:
     """Try to be the one that folds; held until the transaction ends."""
     return bool(await statements.value("lock_folding"))
@@ -71,9 +112,14 @@ class FoldAccount:
     provider_id: str | None
 
 
-async def take_unfolded(statements: Statements) -> list[Transfer]:
-    """Take a batch of transfers that no balance shows yet, for as long as the transaction lives."""
-    return [_transfer(row) for row in await statements.rows("take_unfolded", FOLD_BATCH)]
+async def take_unfolded(statements: Statements) -> tuple[list[Entry], int]:
+    """Take a batch of bookings that no balance shows yet, for as long as the transaction lives.
+
+    Returns their transfers, and how many bookings these are.
+    """
+    rows = await statements.rows("take_unfolded", FOLD_BATCH)
+    entries = [Entry(transfer_of(row), row["recorded_at"]) for row in rows]
+    return entries, rows[0]["bookings"] if rows else 0
 
 
 async def accounts_for_fold(
@@ -112,18 +158,29 @@ async def save_fold(
 
 
 async def ledger_totals(statements: Statements) -> tuple[int, int]:
-    """The sum of all balances in millikudos (zero in a sound ledger), and what is unfolded."""
+    """The sum of all balances in millikudos (zero in a sound ledger), and how many bookings are
+    not folded."""
     row = await statements.row("ledger_totals")
     assert row is not None
     return row["balances_milli"], row["unfolded"]
 
 
-async def drifting_accounts(statements: Statements) -> list[int]:
-    """Accounts whose balance is not the sum of their transfers; none when all is folded."""
-    return [row["account"] for row in await statements.rows("drift")]
+@dataclass(frozen=True, slots=True)
+class AccountDrift:
+    """A balance that is not what the transfers make it."""
+
+    account: int
+    balance_milli: int
+    moved_milli: int
 
 
-def _transfer(row: asyncpg.Record) -> Transfer:
+async def drifting_accounts(statements: Statements) -> list[AccountDrift]:
+    """Accounts whose balance is not the sum of their folded transfers."""
+    return [AccountDrift(**row) for row in await statements.rows("drifting_accounts")]
+
+
+def transfer_of(row: asyncpg.Record) -> Transfer:
+    """A row of transfers as the rules know it."""
     return Transfer(
         source_id=row["source_id"],
         purpose=row["purpose"],

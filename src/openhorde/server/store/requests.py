@@ -14,7 +14,8 @@ from openhorde.server.store.statements import Statements
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewRequest:
-    """A request as it is stored. `body` is its JSON without its pictures."""
+    """A request as it is stored. `body` is its JSON without its pictures; `screened_text`, in
+    lower case, is where the words are looked for that a worker refuses."""
 
     id: UUID
     kind: str
@@ -22,6 +23,8 @@ class NewRequest:
     lane: int
     job_ids: Sequence[UUID]
     body: str
+    screened_text: str | None
+    webhook: str | None
     sources: dict[str, Any] | None
     seed: int | None
     things: int
@@ -98,6 +101,8 @@ async def submit(
         counted_lanes,
         request.job_ids,
         *columns(transfers),
+        request.screened_text,
+        request.webhook,
     )
     assert row is not None
     return Submitted(row["waiting"], row["start_tag"])
@@ -144,14 +149,9 @@ class Result:
     worker_name: str
 
 
-async def results(statements: Statements, request_id: UUID) -> list[Result]:
-    """The finished jobs of a request, in the order they were asked for."""
-    return [Result(**row) for row in await statements.rows("request_results", request_id)]
-
-
-async def lock(statements: Statements, request_id: UUID) -> None:
-    """Hold a request's turn until the transaction ends, so that its jobs can be counted."""
-    await statements.run("lock_request", request_id)
+async def lock(statements: Statements, request_ids: Sequence[UUID]) -> None:
+    """Hold the turn of requests until the transaction ends, so that their jobs can be counted."""
+    await statements.run("lock_requests", request_ids)
 
 
 async def cancel(statements: Statements, request_id: UUID) -> None:
@@ -159,10 +159,18 @@ async def cancel(statements: Statements, request_id: UUID) -> None:
     await statements.run("cancel_request", request_id)
 
 
-async def unsettled(statements: Statements, request_id: UUID) -> tuple[int, int] | None:
-    """(user id, millikudos) that a request with no open jobs may still hold in reserve."""
-    row = await statements.row("unsettled_request", request_id)
-    return (row["user_id"], row["remaining_milli"]) if row else None
+async def end(statements: Statements, request_ids: Sequence[UUID]) -> None:
+    """Note the end of those of the requests of which no job is open."""
+    await statements.run("end_requests", request_ids)
+
+
+async def unsettled(
+    statements: Statements, request_ids: Sequence[UUID]
+) -> list[tuple[UUID, int, int]]:
+    """(request, user id, millikudos that it may still hold in reserve) of those of the requests of
+    which no job is open."""
+    rows = await statements.rows("unsettled_requests", request_ids)
+    return [(row["id"], row["user_id"], row["remaining_milli"]) for row in rows]
 
 
 async def expirable(statements: Statements, idle_since: datetime) -> list[UUID]:
@@ -170,9 +178,9 @@ async def expirable(statements: Statements, idle_since: datetime) -> list[UUID]:
     return [row["id"] for row in await statements.rows("expirable_requests", idle_since)]
 
 
-async def expire(statements: Statements, request_id: UUID) -> None:
-    """End a request whose time is over."""
-    await statements.run("expire_request", request_id)
+async def expire(statements: Statements, request_ids: Sequence[UUID]) -> list[UUID]:
+    """End requests whose time is over; which of them."""
+    return [row["id"] for row in await statements.rows("expire_requests", request_ids)]
 
 
 async def purgeable(

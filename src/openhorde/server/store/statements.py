@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Runs named statements on a pool, or on one connection inside a transaction."""
+"""Runs named statements on a pool (or what lends its connections), or on one connection inside a
+transaction."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -8,6 +9,8 @@ from typing import Any
 import asyncpg
 
 from openhorde.server.kit.queries import Query
+
+STREAM_ROWS_AHEAD = 2000
 
 
 class Statements:
@@ -35,6 +38,23 @@ class Statements:
     async def run(self, name: str, *arguments: object) -> None:
         """Run it for its effect."""
         await self._executor.execute(self._queries[name].sql, *arguments)
+
+    async def stream(self, name: str, *arguments: object) -> AsyncIterator[asyncpg.Record]:
+        """The rows one by one, some thousand in memory at a time. Only in a transaction."""
+        cursor = self._executor.cursor(
+            self._queries[name].sql, *arguments, prefetch=STREAM_ROWS_AHEAD
+        )
+        async for row in cursor:
+            yield row
+
+    @asynccontextmanager
+    async def snapshot(self) -> "AsyncIterator[Statements]":
+        """Everything as it is at one moment, and only to be read. Only on a pool."""
+        async with (
+            self._executor.acquire() as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            yield Statements(connection, self._queries)
 
     @asynccontextmanager
     async def transaction(self) -> "AsyncIterator[Statements]":

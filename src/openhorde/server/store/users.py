@@ -110,6 +110,8 @@ class ShownUser:
     contact: str | None
     admin_comment: str | None
     monthly_kudos_milli: int
+    monthly_kudos_received_at: datetime | None
+    usage_multiplier: float
     suspicion: int
     created_at: datetime
     balance_milli: int
@@ -195,6 +197,7 @@ class Accounts:
         self._known: OrderedDict[bytes, tuple[float, Account]] = OrderedDict()
         # Apart, so that a flood of wrong keys does not push out the right ones.
         self._unknown: OrderedDict[bytes, float] = OrderedDict()
+        self._edits = 0
 
     async def by_key(self, key: str) -> Account | None:
         """The account of a key, at most some seconds old; None for a key that nobody has."""
@@ -205,10 +208,14 @@ class Accounts:
             return known[1]
         if now - self._unknown.get(key_hash, -UNKNOWN_SECONDS) < UNKNOWN_SECONDS:
             return None
+        edits = self._edits
         if key == ANONYMOUS_KEY:
             account = await account_by_id(self._statements, ANONYMOUS_ID)
         else:
             account = await account_by_key_hash(self._statements, key_hash)
+        if edits != self._edits:
+            # What was read may be from before an edit: good for this call, but not for others.
+            return account
         if account is None:
             self._known.pop(key_hash, None)
             self._unknown[key_hash] = now
@@ -221,11 +228,19 @@ class Accounts:
 
     def forget(self, user_id: int) -> None:
         """Somebody changed this account: read it again at its next call."""
+        self._edits += 1
         for key_hash in [each for each, (_, it) in self._known.items() if it.id == user_id]:
             del self._known[key_hash]
 
+    def forget_all(self) -> None:
+        """Any account may have been changed."""
+        self._edits += 1
+        self._known.clear()
+        self._unknown.clear()
+
     def forget_unknown(self, key: str) -> None:
         """This key was just given out."""
+        self._edits += 1
         self._unknown.pop(hash_key(self._salt, key), None)
 
 

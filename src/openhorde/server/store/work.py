@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Work: jobs claimed, delivered and given up; the lanes they wait in."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
+
+import asyncpg
 
 from openhorde.server.domain.ledger import Transfer
 from openhorde.server.domain.needs import Needs
@@ -28,19 +30,22 @@ class LaneTerms:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """What a worker asks the queue for. `favoured_users` are served first; `blocked_words` are
-    lower-case and may not be in the prompt."""
+    """What a worker asks the queue for. `favoured_users` are served first, where they wait in
+    `favoured_lanes` (some of those in `terms`); `blocked_words` are lower-case and may not be in
+    the prompt."""
 
     worker_id: UUID
     terms: Sequence[LaneTerms]
     favoured_users: Sequence[int]
+    favoured_lanes: Sequence[int]
     blocked_words: Sequence[str]
     ttl_factor: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimedJob:
-    """A job that a worker now has, with what it needs of its request."""
+    """A job that a worker now has, with what it needs of its request. `held_milli` is what the
+    request holds in reserve for all its jobs."""
 
     id: UUID
     request_id: UUID
@@ -53,10 +58,20 @@ class ClaimedJob:
     sources: dict[str, Any] | None
     seed: int | None
     ttl_seconds: int
+    user_id: int
+    reward_milli: int
+    price_milli: int
+    tax_each_milli: int
+    held_milli: int
 
 
-async def claim(statements: Statements, claim: Claim) -> list[ClaimedJob]:
-    """Give the worker the best job it may have (and others of its request, for a batch)."""
+async def claim(
+    statements: Statements, claim: Claim
+) -> tuple[list[ClaimedJob], dict[int, int] | None]:
+    """Give the worker the best job it may have (and others of its request, for a batch).
+
+    Also the rank that was at the head of each lane it looked at, if it looked and found a job.
+    """
     rows = await statements.rows(
         "claim_jobs",
         claim.worker_id,
@@ -68,8 +83,36 @@ async def claim(statements: Statements, claim: Claim) -> list[ClaimedJob]:
         [terms.general for terms in claim.terms],
         claim.blocked_words,
         claim.ttl_factor,
+        claim.favoured_lanes,
     )
-    return [ClaimedJob(**row) for row in rows]
+    if not rows:
+        return [], None
+    looked_lanes = rows[0]["looked_lanes"]
+    looked = None
+    if looked_lanes is not None:
+        looked = dict(zip(looked_lanes, rows[0]["looked_ranks"], strict=True))
+    jobs = [
+        ClaimedJob(
+            id=row["id"],
+            request_id=row["request_id"],
+            kind=row["kind"],
+            ordinal=row["ordinal"],
+            rank=row["rank"],
+            model=row["model"],
+            asked=row["asked"],
+            body=row["body"],
+            sources=row["sources"],
+            seed=row["seed"],
+            ttl_seconds=row["ttl_seconds"],
+            user_id=row["user_id"],
+            reward_milli=row["reward_milli"],
+            price_milli=row["price_milli"],
+            tax_each_milli=row["tax_each_milli"],
+            held_milli=row["held_milli"],
+        )
+        for row in rows
+    ]
+    return jobs, looked
 
 
 async def anything_waiting(statements: Statements, claim: Claim) -> bool:
@@ -92,13 +135,43 @@ async def blocked_requests(
     return int(await statements.value("blocked_requests", lanes, blocked_words))
 
 
-async def live_lanes(statements: Statements) -> dict[int, int]:
-    """The lanes in which jobs wait, with the rank at the head of each."""
-    return {row["lane"]: row["rank"] for row in await statements.rows("live_lanes")}
+async def live_lanes(statements: Statements, after: int, count: int) -> dict[int, int]:
+    """The next so many lanes after the given one in which jobs wait, with the rank at the head of
+    each."""
+    rows = await statements.rows("live_lanes", after, count)
+    return {row["lane"]: row["rank"] for row in rows}
+
+
+async def heads_of_lanes(statements: Statements, lanes: Sequence[int]) -> dict[int, int]:
+    """The rank at the head of each of the lanes in which jobs wait."""
+    rows = await statements.rows("heads_of_lanes", lanes)
+    return {row["lane"]: row["rank"] for row in rows}
+
+
+async def lanes_of_users(statements: Statements, user_ids: Sequence[int]) -> dict[int, set[int]]:
+    """The lanes in which jobs of each of the users wait."""
+    found: dict[int, set[int]] = {}
+    for row in await statements.rows("lanes_of_users", user_ids):
+        found.setdefault(row["user_id"], set()).add(row["lane"])
+    return found
+
+
+async def lanes_after(statements: Statements, lane: int) -> dict[int, Needs]:
+    """What the lanes need that were made after the given one."""
+    return _needs(await statements.rows("lanes_after", lane))
 
 
 async def lanes_by_id(statements: Statements, lanes: Sequence[int]) -> dict[int, Needs]:
     """What the given lanes need."""
+    return _needs(await statements.rows("lanes_by_id", list(lanes)))
+
+
+async def prune_lanes(statements: Statements, unused_since: datetime) -> None:
+    """Forget lanes that nobody has asked for since then and that nothing is in."""
+    await statements.run("prune_lanes", unused_since)
+
+
+def _needs(rows: Iterable[asyncpg.Record]) -> dict[int, Needs]:
     return {
         row["id"]: Needs(
             kind=row["kind"],
@@ -108,13 +181,14 @@ async def lanes_by_id(statements: Statements, lanes: Sequence[int]) -> dict[int,
             workers=tuple(row["workers"]),
             workers_excluded=row["workers_excluded"],
         )
-        for row in await statements.rows("lanes_by_id", list(lanes))
+        for row in rows
     }
 
 
 async def open_lane(statements: Statements, needs: Needs) -> int:
     """The number of the lane for these needs; made if it is new."""
-    arguments = (
+    number = await statements.value(
+        "open_lane",
         needs.kind,
         needs.signature(),
         needs.words,
@@ -123,9 +197,6 @@ async def open_lane(statements: Statements, needs: Needs) -> int:
         needs.workers,
         needs.workers_excluded,
     )
-    number = await statements.value("open_lane", *arguments)
-    if number is None:  # Another server made it between our look and our insert.
-        number = await statements.value("open_lane", *arguments)
     return int(number)
 
 
@@ -164,19 +235,39 @@ async def queue_depth(
     return lanes, sorted(slices, key=lambda piece: piece.rank)
 
 
-async def highest_started_ranks(statements: Statements) -> dict[str, int]:
-    """The highest rank that has been started, by kind."""
-    return {row["kind"]: row["rank"] for row in await statements.rows("highest_started_rank")}
+async def median_started_ranks(statements: Statements) -> dict[str, int]:
+    """The median of the ranks that the workers took last, by kind."""
+    return {row["kind"]: row["rank"] for row in await statements.rows("median_started_ranks")}
 
 
-async def running_ranks(statements: Statements) -> dict[str, int]:
-    """The highest rank that is being worked on, by kind."""
-    return {row["kind"]: row["rank"] for row in await statements.rows("running_ranks")}
+@dataclass(frozen=True, slots=True)
+class RunningRank:
+    """The highest rank that a worker has in hand."""
+
+    kind: str
+    worker_id: UUID
+    rank: int
 
 
-async def return_jobs(statements: Statements, job_ids: Sequence[UUID]) -> None:
+async def running_ranks(statements: Statements) -> list[RunningRank]:
+    """The highest rank that each worker has in hand."""
+    return [RunningRank(**row) for row in await statements.rows("running_ranks")]
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """A job that waits again, and where."""
+
+    request_id: UUID
+    kind: str
+    lane: int
+    rank: int
+    user_id: int
+
+
+async def return_jobs(statements: Statements, job_ids: Sequence[UUID]) -> list[Returned]:
     """Put jobs back into the queue whose worker never heard of them."""
-    await statements.run("return_jobs", job_ids)
+    return [Returned(**row) for row in await statements.rows("return_jobs", job_ids)]
 
 
 async def lock_request_of_job(statements: Statements, job_id: UUID) -> None:
@@ -187,25 +278,22 @@ async def lock_request_of_job(statements: Statements, job_id: UUID) -> None:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobFacts:
     """What a delivery needs to know. `remaining_milli` is what the request's reservation still
-    holds; `last_open`: no other job of the request waits or runs."""
+    holds; `others_open`: "waiting" when other jobs of the request wait, else "running" when some
+    run, else null."""
 
     id: UUID
     request_id: UUID
     kind: str
     state: str
-    model: str | None
-    things: int
     worker_id: UUID | None
     reward_milli: int | None
     price_milli: int | None
-    popped_at: datetime | None
     user_id: int
     tax_each_milli: int
-    request_state: str
     owner_id: int | None
     bridge_agent: str | None
     remaining_milli: int
-    last_open: bool
+    others_open: str | None
 
 
 async def job_facts(statements: Statements, job_id: UUID) -> JobFacts | None:
@@ -230,7 +318,7 @@ async def deliver(
             paid_milli,
             job.owner_id,
             *columns(transfers),
-            job.last_open,
+            job.others_open is None,
         )
     )
 
@@ -240,6 +328,8 @@ class Failed:
     """A job that was given up. `lane` and `rank` tell where its successor waits, if it has one."""
 
     request_id: UUID
+    kind: str
+    user_id: int
     hopeless: bool
     lane: int | None
     rank: int | None

@@ -12,6 +12,7 @@ LIFETIME = timedelta(seconds=image.REQUEST_TTL_SECONDS)
 
 
 async def run(horde: Horde) -> None:
-    """End idle requests and give back what they hold in reserve."""
-    for request_id in await requests.expirable(horde.statements, horde.clock.now() - LIFETIME):
-        await actions.expire(horde, request_id)
+    """End idle requests, batch by batch, and give back what they hold in reserve."""
+    idle_since = horde.clock.now() - LIFETIME
+    while expirable := await requests.expirable(horde.statements, idle_since):
+        await actions.expire(horde, expirable)

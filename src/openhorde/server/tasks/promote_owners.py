@@ -6,6 +6,7 @@ from openhorde.server.domain import ledger
 from openhorde.server.domain.trust import becomes_trusted
 from openhorde.server.kit.ids import uuid7
 from openhorde.server.store import kudos, upkeep
+from openhorde.server.store.signals import Edited
 
 NOBODY_MILLI = 2**62
 """More than anybody has: without a threshold nobody becomes trusted by earning."""
@@ -14,6 +15,7 @@ NOBODY_MILLI = 2**62
 async def run(horde: Horde) -> None:
     """Promote and pay out, while nobody folds what is being paid."""
     threshold_milli = horde.settings.trust_kudos * 1000 or None
+    promoted: list[int] = []
     async with horde.statements.transaction() as statements:
         if not await kudos.lock_folding(statements):
             return
@@ -27,5 +29,9 @@ async def run(horde: Horde) -> None:
             )
             if owner.trusted or earned:
                 await upkeep.trust_user(statements, owner.user_id)
+                if not owner.trusted:
+                    promoted.append(owner.user_id)
                 promotion = ledger.promote(uuid7(), owner.user_id, owner.escrow_milli)
                 await kudos.book(statements, promotion)
+    for user_id in promoted:
+        horde.signals.send(Edited("user", str(user_id)))

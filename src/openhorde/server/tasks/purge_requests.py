@@ -17,10 +17,10 @@ async def run(horde: Horde) -> None:
     """Forget what ended long enough ago; every reservation is released before."""
     for _ in range(BATCHES_MAX):
         ended = await requests.purgeable(horde.statements, horde.clock.now() - KEPT)
-        for request_id, _ in ended:
-            await actions.settle(horde, request_id)
         if not ended:
             return
-        await requests.purge(horde.statements, [request_id for request_id, _ in ended])
+        request_ids = [request_id for request_id, _ in ended]
+        await actions.settle(horde, request_ids)
+        await requests.purge(horde.statements, request_ids)
         keys = [key for _, sources in ended for key in source_keys(sources)]
         await horde.blobs.drop(keys)

@@ -8,5 +8,7 @@ from openhorde.server.store import work
 
 async def run(horde: Horde) -> None:
     """Give up every running job that is past its deadline."""
-    for job_id in await work.overdue(horde.statements, horde.clock.now()):
-        await actions.give_up(horde, job_id, outcome="overdue")
+    now = horde.clock.now()
+    while overdue := await work.overdue(horde.statements, now):
+        for job_id in overdue:
+            await actions.give_up(horde, job_id, outcome="overdue")

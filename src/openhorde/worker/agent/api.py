@@ -3,7 +3,7 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,10 +13,12 @@ import msgspec
 
 from openhorde import __version__
 from openhorde.wire.errors import Error
-from openhorde.wire.work import Rewarded
+from openhorde.wire.work import Rewarded, StepsHeard
+from openhorde.worker.agent.line import Line
 from openhorde.worker.settings import WorkerSettings
 
 CALL_SECONDS_MAX = 40.0
+REPORT_SECONDS_MAX = 5.0
 TRANSFER_SECONDS_MAX = 30.0
 TRY_AGAIN_STATUSES = (408, 425, 429)
 FINAL_TEXTS = ("does not exist", "already submitted")
@@ -60,25 +62,42 @@ class HordeApi:
 
     def __init__(self, settings: WorkerSettings) -> None:
         self._base = settings.api_url
-        self._horde = httpx.AsyncClient(
-            headers={"apikey": settings.api_key, "Client-Agent": agent_words(settings)},
-            timeout=CALL_SECONDS_MAX,
-        )
+        headers = {"apikey": settings.api_key, "Client-Agent": agent_words(settings)}
+        self._horde = httpx.AsyncClient(headers=headers, timeout=CALL_SECONDS_MAX)
+        self._line = Line(headers)
         # Storage must see neither the key nor anything that its signature does not cover.
         self._storage = httpx.AsyncClient(timeout=TRANSFER_SECONDS_MAX)
 
     async def close(self) -> None:
         """Close the connections."""
         await self._horde.aclose()
+        await self._line.close()
         await self._storage.aclose()
 
-    async def pop(self, path: str, body: msgspec.Struct) -> dict[str, Any]:
-        """`POST` for work; the answer undecoded, because a job may be odd and yet has ids."""
-        return await self._post(path, body)
+    async def pop(self, path: str, body: msgspec.Struct, held_seconds: float) -> dict[str, Any]:
+        """`POST` for work, one call at a time; the horde may hold it for `held_seconds`.
+
+        The answer is undecoded, because a job may be odd and yet has ids.
+        """
+        url = f"{self._base}/{path}"
+        seconds_max = CALL_SECONDS_MAX + held_seconds
+        return await _answer(self._line.post(url, msgspec.json.encode(body), seconds_max))
+
+    def hang_up(self) -> None:
+        """End the pop under way: it answers what is on its way already, or raises Away soon."""
+        self._line.hang_up()
+
+    async def report_steps(self, path: str, body: msgspec.Struct) -> bool:
+        """Tell how far a job is; the answer is whether its request was cancelled."""
+        answer = await self._post(path, body, REPORT_SECONDS_MAX)
+        try:
+            return msgspec.convert(answer, StepsHeard).cancelled
+        except msgspec.ValidationError as error:
+            raise Away(f"the horde's answer to a progress report is odd: {error}") from error
 
     async def submit(self, path: str, body: msgspec.Struct) -> float:
         """Hand a result in; the answer is the reward in kudos."""
-        answer = await self._post(path, body)
+        answer = await self._post(path, body, CALL_SECONDS_MAX)
         try:
             return msgspec.convert(answer, Rewarded).reward
         except msgspec.ValidationError as error:
@@ -112,21 +131,29 @@ class HordeApi:
             raise Away(f"download: {_described(error)}") from error
         return bytes(content)
 
-    async def _post(self, path: str, body: msgspec.Struct) -> dict[str, Any]:
-        try:
-            answer = await self._horde.post(
+    async def _post(self, path: str, body: msgspec.Struct, seconds_max: float) -> dict[str, Any]:
+        return await _answer(
+            self._horde.post(
                 f"{self._base}/{path}",
                 content=msgspec.json.encode(body),
                 headers={"Content-Type": "application/json"},
+                timeout=seconds_max,
             )
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise Away(f"the horde cannot be reached: {_described(error)}") from error
-        if answer.status_code != 200:
-            raise _refusal(answer)
-        try:
-            return msgspec.json.decode(answer.content, type=dict[str, Any])
-        except msgspec.DecodeError as error:
-            raise Away(f"the horde's answer is not JSON: {error}") from error
+        )
+
+
+async def _answer(calling: Awaitable[httpx.Response]) -> dict[str, Any]:
+    """The JSON that a call brings. Raises Away or Refused."""
+    try:
+        answer = await calling
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise Away(f"the horde cannot be reached: {_described(error)}") from error
+    if answer.status_code != 200:
+        raise _refusal(answer)
+    try:
+        return msgspec.json.decode(answer.content, type=dict[str, Any])
+    except msgspec.DecodeError as error:
+        raise Away(f"the horde's answer is not JSON: {error}") from error
 
 
 def _exact(url: str) -> dict[str, bytes]:

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from openhorde.wire.requests import GenerationMetadata
-from openhorde.wire.work import ImageJob, ImagePop, ImageSubmit
+from openhorde.wire.work import ImageJob, ImagePop, ImageSubmit, StepReport
 from openhorde.worker.agent.api import HordeApi, agent_words
 from openhorde.worker.agent.assignment import TTL_SECONDS_UNSAID, Assignment, Unfit
 from openhorde.worker.agent.sources import fetch_source
@@ -23,6 +23,7 @@ from openhorde.worker.settings import WorkerSettings
 
 POP_PATH = "generate/pop"
 SUBMIT_PATH = "generate/submit"
+PROGRESS_PATH = "generate/progress"
 NOTES_MAX = 50
 NOTE_CHARACTERS_MAX = 255
 SEEDS = 2**32
@@ -53,6 +54,7 @@ def pop_body(settings: WorkerSettings, capabilities: Capabilities, resting: set[
         allow_post_processing=False,
         allow_lora=settings.allow_lora and "lora" in features,
         limit_max_steps=settings.limit_max_steps,
+        wait=settings.pop_wait_seconds,
     )
 
 
@@ -135,6 +137,12 @@ async def prepare(api: HordeApi, settings: WorkerSettings, assignment: Assignmen
             for one in payload.tis
         ],
     )
+
+
+def steps_body(job_id: str, step: int, steps: int) -> StepReport:
+    """How it is told that a job is so many steps far."""
+    steps = max(1, steps)
+    return StepReport(id=job_id, step=min(step, steps), steps=steps)
 
 
 def result_body(job_id: str, artifact: Artifact, generation: str, notes: list[Note]) -> ImageSubmit:

@@ -10,12 +10,14 @@ import structlog
 from openhorde.worker.agent import events
 from openhorde.worker.agent.assignment import Assignment
 from openhorde.worker.agent.backoff import Backoff, wait_any
+from openhorde.worker.agent.steps import StepReports
 from openhorde.worker.backends.base import Artifact, Capabilities, JobFault
 from openhorde.worker.backends.engine import Engine, EngineDied
 from openhorde.worker.settings import WorkerSettings
 
 OPENINGS_MAX = 5
 DEATHS_MAX = 3
+CANCELLED = "its request was cancelled"
 
 log = structlog.get_logger(__name__)
 
@@ -53,11 +55,13 @@ class Runner:
         self,
         settings: WorkerSettings,
         breaker: Breaker,
+        reports: StepReports,
         observe: events.Observe,
         abort: asyncio.Event,
     ) -> None:
         self._engine = Engine(settings)
         self._breaker = breaker
+        self._reports = reports
         self._observe = observe
         self._abort = abort
         self._backoff = Backoff(settings.retry_seconds, settings.retry_seconds_max)
@@ -84,27 +88,41 @@ class Runner:
         raise AssertionError("the last try returns or raises")
 
     async def run(self, assignment: Assignment) -> list[Artifact]:
-        """Have the job done in what is left of its time. Raises JobFault, whatever went wrong."""
+        """Have the job done in what is left of its time. Raises JobFault, whatever went wrong.
+
+        A job whose request is cancelled meanwhile ends early, if the engine listens.
+        """
         if assignment.job is None:
             raise JobFault("the job was not prepared")
         seconds_max = assignment.seconds_left - 2 * assignment.reserve_seconds
         if seconds_max <= 0:
             raise JobFault("its time to live was over before an engine was free")
         job_id = assignment.ids[0]
+        unwanted = asyncio.Event()
+
+        async def give_up() -> None:
+            unwanted.set()
+            await self.cancel()
+
         try:
-            artifacts = await self._engine.run(
-                assignment.job,
-                seconds_max,
-                assignment.reserve_seconds,
-                lambda step, steps: self._observe(events.Progress(job_id, step, steps)),
-            )
+            async with self._reports.following(job_id, give_up) as report:
+
+                def stepped(step: int, steps: int) -> None:
+                    self._observe(events.Progress(job_id, step, steps))
+                    report(step, steps)
+
+                artifacts = await self._engine.run(
+                    assignment.job, seconds_max, assignment.reserve_seconds, stepped
+                )
         except EngineDied as error:
             self._failures += 1
             self._breaker.died(assignment.model)
             self._observe(events.Trouble(f"an engine died: {error}"))
             raise JobFault(str(error)) from error
-        except JobFault:
+        except JobFault as fault:
             self._breaker.lived(assignment.model)
+            if unwanted.is_set():
+                raise JobFault(CANCELLED, fault.notes) from fault
             raise
         self._breaker.lived(assignment.model)
         self._failures = 0

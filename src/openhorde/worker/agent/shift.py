@@ -14,6 +14,7 @@ from openhorde.worker.agent.backoff import wait_any
 from openhorde.worker.agent.deliver import Delivery
 from openhorde.worker.agent.pop import Popper
 from openhorde.worker.agent.run import Breaker, Broken, Runner
+from openhorde.worker.agent.steps import StepReports
 from openhorde.worker.backends.base import Capabilities, JobFault
 from openhorde.worker.settings import WorkerSettings
 
@@ -42,8 +43,10 @@ class Shift:
         self._abort = abort
         self._breaker = Breaker()
         self._delivery = Delivery(settings, api, observe)
+        reports = StepReports(settings, api)
         self._runners = [
-            Runner(settings, self._breaker, observe, abort) for _ in range(settings.max_threads)
+            Runner(settings, self._breaker, reports, observe, abort)
+            for _ in range(settings.max_threads)
         ]
         self._ready: asyncio.Queue[Assignment | None] = asyncio.Queue()
         self._lanes: list[asyncio.Task[None]] = []
@@ -53,6 +56,7 @@ class Shift:
         self._running = 0
         self._changed = asyncio.Event()
         self._over = asyncio.Event()
+        self._ends = (stop, abort, self._over)
         self._broken: str | None = None
 
     async def work(self) -> int:
@@ -125,6 +129,11 @@ class Shift:
         self._observe(events.Trouble(reason))
 
     @property
+    def _ended(self) -> bool:
+        """Whether no more work is to be asked for."""
+        return any(end.is_set() for end in self._ends)
+
+    @property
     def _room(self) -> bool:
         """Whether one more job would be started soon enough."""
         in_hand = self._ready.qsize() + len(self._preparing)
@@ -133,22 +142,14 @@ class Shift:
 
     async def _pop(self, popper: Popper) -> None:
         """Ask for work whenever there is room, until told to stop."""
-        ends = (self._stop, self._over)
-        while not any(end.is_set() for end in ends):
+        while not self._ended:
             self._changed.clear()
             if not self._room:
-                await wait_any(None, self._changed, *ends)
+                await wait_any(None, self._changed, *self._ends)
                 continue
-            asking = asyncio.create_task(popper.pop())
-            aborted = asyncio.create_task(self._abort.wait())
-            # A stop does not cut the call short, for its answer may hold a job.
-            await asyncio.wait((asking, aborted), return_when=asyncio.FIRST_COMPLETED)
-            aborted.cancel()
-            if not asking.done():
-                asking.cancel()
-                return
+            asking = await self._ask(popper)
             try:
-                assignment = asking.result()
+                assignment = None if asking.cancelled() else asking.result()
             except Broken as broken:
                 self._break(str(broken))
                 return
@@ -156,7 +157,24 @@ class Shift:
                 self._aside(self._preparing, self._prepare(assignment))
             else:
                 hurry = (self._changed,) if popper.may_hurry else ()
-                await wait_any(popper.pause_seconds, *hurry, *ends)
+                await wait_any(popper.pause_seconds, *hurry, *self._ends)
+
+    async def _ask(self, popper: Popper) -> asyncio.Task[Assignment | None]:
+        """One call for work; hung up when the worker stops meanwhile, or wants something else."""
+        answered = asyncio.Event()
+        asking = asyncio.create_task(popper.pop())
+        asking.add_done_callback(lambda _: answered.set())
+        news = False
+        while not answered.is_set():
+            self._changed.clear()
+            if self._ended or not self._room or popper.outdated:
+                await popper.hang_up(asking, self._abort)
+                break
+            await wait_any(None, answered, self._changed, *self._ends)
+            news = news or self._changed.is_set()
+        if news:
+            self._changed.set()
+        return asking
 
     async def _prepare(self, assignment: Assignment) -> None:
         """Fetch what the job needs while the engines are busy with others."""
@@ -189,6 +207,7 @@ class Shift:
                 await self._run(runner, assignment)
             finally:
                 self._running -= 1
+                self._changed.set()
 
     async def _bring_up(self, runner: Runner) -> str | None:
         """Why there is no engine, or None when there is one."""

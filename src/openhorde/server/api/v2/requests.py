@@ -15,7 +15,8 @@ from openhorde.server.api.operations import (
     Who,
     uuid_of,
 )
-from openhorde.server.api.v2.requests_shown import check_shown, status_shown
+from openhorde.server.api.push.checks import CheckQuery, held_check
+from openhorde.server.api.v2.requests_shown import check_shown, outlook_shown, status_shown
 from openhorde.wire.requests import (
     ImageRequest,
     PriceLine,
@@ -38,6 +39,7 @@ async def post_image_request(call: Call) -> Answer:
                     PriceLine(label=line.label, kudos=line.milli / 1000) for line in outcome.lines
                 ],
                 warnings=list(outcome.warnings) or None,
+                **outlook_shown(outcome.outlook),
             ),
             status=200,
         )
@@ -47,24 +49,29 @@ async def post_image_request(call: Call) -> Answer:
             kudos=outcome.kudos_milli / 1000,
             message=outcome.message,
             warnings=list(outcome.warnings) or None,
+            webhook_secret=outcome.webhook_secret,
+            **outlook_shown(outcome.outlook),
         ),
         status=202,
     )
 
 
-async def get_image_check(call: Call) -> RequestCheck:
-    """How far an image request is, without its pictures."""
+async def get_image_check(call: Call) -> RequestCheck | Answer:
+    """How far an image request is, without its pictures; with `wait`, as soon as that changes."""
+    query: CheckQuery = call.query
+    if query.wait is not None or query.since is not None:
+        return await held_check(call, query)
     return check_shown(await requests.check(call.horde, _request_id(call)))
 
 
 async def get_image_status(call: Call) -> RequestStatus:
     """How far an image request is, with its pictures."""
-    return await status_shown(call.horde, await requests.check(call.horde, _request_id(call)))
+    return await status_shown(call.horde, *await requests.read(call.horde, _request_id(call)))
 
 
 async def delete_image_status(call: Call) -> RequestStatus:
     """Cancel what is left of an image request; answers how it stood before."""
-    return await status_shown(call.horde, await requests.cancel(call.horde, _request_id(call)))
+    return await status_shown(call.horde, *await requests.cancel(call.horde, _request_id(call)))
 
 
 def _request_id(call: Call) -> UUID:
@@ -85,10 +92,16 @@ OPERATIONS = (
         status=202,
         answers={200: RequestPriced},
         limits=(
-            Limit("90/minute", Bucket.ADDRESS_AND_PATH),
-            Limit("2/second", Bucket.ADDRESS_AND_PATH),
-            Limit("2/second", Bucket.KEY_AND_PATH, rate_anonymous="60/second"),
+            Limit("90/minute", Bucket.ADDRESS_AND_PATH, rate_welcome="300/minute"),
+            Limit("2/second", Bucket.ADDRESS_AND_PATH, rate_welcome="10/second"),
+            Limit(
+                "2/second",
+                Bucket.KEY_AND_PATH,
+                rate_anonymous="60/second",
+                rate_welcome="60/second",
+            ),
         ),
+        welcomes=True,
         refusals=(
             "InvalidAPIKey",
             "MissingPrompt",
@@ -108,6 +121,7 @@ OPERATIONS = (
         handler=get_image_check,
         summary="How far an image request is, without its pictures",
         tag="generate",
+        query=CheckQuery,
         answer=RequestCheck,
         limits=(Limit("10/second", Bucket.ADDRESS_AND_PATH),),
         refusals=("RequestNotFound",),

@@ -1,19 +1,41 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Image requests as the v2 wire shows them."""
 
-import base64
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from openhorde.server.actions.pictures import picture_key
-from openhorde.server.actions.requests import Progress, results
+from openhorde.server.actions.generations import generation
+from openhorde.server.actions.possibility import Outlook
+from openhorde.server.actions.progress import Progress
 from openhorde.server.store.requests import Result
-from openhorde.wire.requests import Generation, RequestCheck, RequestStatus
+from openhorde.wire.requests import (
+    NearestVariant,
+    RequestCheck,
+    RequestStatus,
+    RuledOut,
+    WaitEstimate,
+)
 
 if TYPE_CHECKING:
     from openhorde.server.actions.horde import Horde
 
-DOWNLOAD_SECONDS = 1800
-PICTURE_MISSING = "N/A"
+
+def outlook_shown(outlook: Outlook) -> dict[str, Any]:
+    """The fields of the wire's `Outlook`."""
+    eta, variant = outlook.eta, outlook.variant
+    return {
+        "is_possible": outlook.is_possible,
+        "workers_fitting": outlook.fitting,
+        "eta": eta and WaitEstimate(p50=round(eta.p50_seconds, 1), p90=round(eta.p90_seconds, 1)),
+        "ruled_out": [
+            RuledOut(
+                reason=each.reason, workers=each.workers, alone=each.alone, sentence=each.sentence
+            )
+            for each in outlook.obstacles
+        ]
+        or None,
+        "nearest": variant and NearestVariant(changes=variant.changes, sentence=variant.sentence),
+    }
 
 
 def check_shown(progress: Progress) -> RequestCheck:
@@ -21,13 +43,14 @@ def check_shown(progress: Progress) -> RequestCheck:
     return RequestCheck(**_numbers(progress))
 
 
-async def status_shown(horde: "Horde", progress: Progress) -> RequestStatus:
+async def status_shown(
+    horde: "Horde", progress: Progress, finished: Iterable[Result]
+) -> RequestStatus:
     """The numbers of a request with its finished pictures."""
     inline = progress.facts.inline_results
-    finished = await results(horde, progress)
     return RequestStatus(
         **_numbers(progress),
-        generations=[await _generation(horde, result, inline) for result in finished],
+        generations=[await generation(horde, result, inline=inline) for result in finished],
         shared=progress.facts.shared,
     )
 
@@ -47,23 +70,3 @@ def _numbers(progress: Progress) -> dict[str, Any]:
         "kudos": progress.kudos_milli / 1000,
         "is_possible": progress.is_possible,
     }
-
-
-async def _generation(horde: "Horde", result: Result, inline: bool) -> Generation:
-    key = picture_key(result.id)
-    if inline:
-        data = await horde.blobs.get(key)
-        picture = base64.b64encode(data).decode() if data else PICTURE_MISSING
-    else:
-        picture = await horde.blobs.download_url(key, lifetime_seconds=DOWNLOAD_SECONDS)
-    return Generation(
-        id=str(result.id),
-        img=picture,
-        seed=result.result["seed"],
-        model=result.model,
-        worker_id=str(result.worker_id),
-        worker_name=result.worker_name,
-        state="censored" if result.result["censored"] else "ok",
-        censored=result.result["censored"],
-        gen_metadata=result.result["gen_metadata"],
-    )

@@ -5,12 +5,13 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from openhorde.server.actions import user_edits
 from openhorde.server.api.operations import Bucket, Call, Limit, Operation, Who
 from openhorde.server.api.v2.users_shown import Level, show_user
 from openhorde.server.domain.refusals import Refusal
 from openhorde.server.store import users
 from openhorde.server.store.users import Account, ShownUser
-from openhorde.wire.users import UserDetails
+from openhorde.wire.users import UserDetails, UserEdit, UserEdited
 
 PAGE_SIZE = 25
 PAGE_LAST = 10_000
@@ -39,6 +40,13 @@ async def get_user(call: Call) -> UserDetails:
     if found is None:
         raise Refusal("UserNotFound", id=text)
     return await _show(call, found, _level(call.account, found))
+
+
+async def put_user(call: Call) -> UserEdited:
+    """Change an account; answers what has changed."""
+    text = call.path["user_id"]
+    user_id = users.user_id_of(text)
+    return await user_edits.edit_user(call.horde, call.caller, user_id, call.body, text)
 
 
 async def get_users(call: Call) -> list[UserDetails]:
@@ -91,6 +99,29 @@ OPERATIONS = (
         answer=UserDetails,
         limits=(Limit("60/minute", Bucket.ADDRESS_AND_PATH),),
         refusals=("InvalidAPIKey", "UserNotFound"),
+    ),
+    Operation(
+        name="put_user_single",
+        method="PUT",
+        path="/api/v2/users/{user_id}",
+        handler=put_user,
+        summary="Change an account: its owner, moderators and administrators, each some fields",
+        tag="users",
+        who=Who.USER,
+        body=UserEdit,
+        answer=UserEdited,
+        limits=(Limit("60/minute", Bucket.ADDRESS_AND_PATH),),
+        refusals=(
+            "InvalidAPIKey",
+            "UserNotFound",
+            "NoUserModSelected",
+            "NotAdmin",
+            "NotModerator",
+            "NotUserOrMod",
+            "AnonForbiddenUserMod",
+            "TooLongUserName",
+            "BadRequest",
+        ),
     ),
     Operation(
         name="get_users",

@@ -2,10 +2,11 @@
 """What is shown of an account, and to whom."""
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import IntEnum
 from uuid import UUID
 
+from openhorde.server.domain.transfers import monthly_milli
 from openhorde.server.store.users import ShownUser
 from openhorde.wire.users import (
     ActiveGenerations,
@@ -46,7 +47,7 @@ def show_user(
         shown.active_generations = _generations(requests)
     if level >= Level.MODERATOR:
         shown.evaluating_kudos = user.escrow_milli / 1000
-        shown.monthly_kudos = MonthlyKudos(amount=user.monthly_kudos_milli // 1000)
+        shown.monthly_kudos = _monthly_kudos(user)
         shown.suspicious = user.suspicion
         shown.admin_comment = user.admin_comment
     return shown
@@ -82,6 +83,17 @@ def _public(user: ShownUser, now: datetime) -> UserDetails:
             + records.fulfillment.text
             + records.fulfillment.interrogation,
         ),
+    )
+
+
+def _monthly_kudos(user: ShownUser) -> MonthlyKudos:
+    granted = monthly_milli(user.monthly_kudos_milli, moderator="moderator" in user.roles)
+    received_at = user.monthly_kudos_received_at
+    return MonthlyKudos(
+        amount=granted // 1000,
+        last_received=None
+        if received_at is None
+        else received_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
     )
 
 

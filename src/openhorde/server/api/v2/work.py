@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from openhorde.server.actions import work
+from openhorde.server.actions import waiting, work
 from openhorde.server.actions.pictures import BYTES_MAX, picture_key
 from openhorde.server.actions.work import Delivery
 from openhorde.server.api.operations import (
@@ -31,8 +31,10 @@ UPLOADED = "R2"
 
 
 async def post_image_pop(call: Call) -> dict[str, Any]:
-    """Give a worker the best image job it can do."""
-    popped = await work.pop(call.horde, call.caller, call.body, call.client_address)
+    """Give a worker the best image job it can do, at once or as long as it waits."""
+    popped = await waiting.pop(
+        call.horde, call.caller, call.body, call.client_address, call.hung_up
+    )
     if not popped.jobs:
         return _shown(ImageJob(skipped=Skipped(**popped.skipped)))
     try:

@@ -94,7 +94,7 @@ def needs(
         "fast": not request.slow_workers,
         "brisk": not request.extra_slow_workers,
         "generous": not _can_pay_in_advance(requester, price_each_milli),
-        "many_steps": request_steps(request) > _comfortable_steps(request.models, reference),
+        "many_steps": request_steps(request) > comfortable_steps(request.models, reference),
         "unsafe_ip": unsafe_ip,
         "r2": request.r2,
         "flux": not request.models or "flux_1" in baselines,
@@ -261,8 +261,9 @@ def _can_pay_in_advance(requester: Requester, price_each_milli: int) -> bool:
     return requester.trusted or spendable >= price_each_milli
 
 
-def _comfortable_steps(models: Sequence[str], reference: Reference) -> float:
-    """Rule 18 of rules 4.4: the middle of each model's own bounds; the lowest counts."""
+def comfortable_steps(models: Sequence[str], reference: Reference) -> float:
+    """Above so many accurate steps a request has many: the middle of each model's own bounds, the
+    lowest counts (rule 18 of rules 4.4)."""
     bounds = [reference.facts(name).requirements for name in models] or [{}]
     return min(
         float(each.get("min_steps", MIN_STEPS_DEFAULT) + each.get("max_steps", MAX_STEPS_DEFAULT))

@@ -33,4 +33,14 @@ from workers where user_id = $1 or address = $2;
 select w.id, w.kind, w.user_id, w.bridge_agent, w.threads, w.models, w.offer, w.speed,
     'trusted' = any (u.roles) as owner_trusted
 from workers w join users u on u.id = w.user_id
-where w.checked_in_at > now() - interval '300 seconds' and not w.maintenance and not w.paused;
+where w.checked_in_at > now() - interval '300 seconds' and not w.maintenance and not w.paused
+order by w.id;
+
+-- name: running_work
+-- What each worker has in hand: jobs, and the things of them that are not done yet at its speed.
+select j.worker_id, count(*)::integer as jobs,
+    sum(greatest(0, j.things - coalesce(w.speed, $1::double precision)
+        * extract(epoch from now() - j.popped_at)))::double precision as things
+from jobs j join workers w on w.id = j.worker_id
+where j.state = 'running'
+group by j.worker_id;

@@ -1,7 +1,8 @@
 -- SPDX-License-Identifier: AGPL-3.0-or-later
 
 -- name: submit_request
--- Store a request, its jobs and its transfers, unless the user would have too many jobs waiting.
+-- Store a request, its jobs and its transfers (whose source is the request), unless the user would
+-- have too many jobs waiting.
 with room as (
     select count(*) as waiting, count(*) + $5::smallint <= $24::integer as enough
     from (
@@ -22,13 +23,13 @@ with room as (
     from room where enough
 ), request as (
     insert into requests (
-        id, kind, user_id, lane, asked, body, sources, seed, things, batching,
-        inline_results, shared, base_milli, price_each_milli, tax_each_milli, activation_milli,
+        id, kind, user_id, lane, asked, body, screened_text, webhook, sources, seed, things,
+        batching, inline_results, shared, base_milli, price_each_milli, tax_each_milli, activation_milli,
         reserved_milli, ttl_seconds, start_tag, finish_tag, client_agent, client_address
     )
     select
-        $1::uuid, $2::text, $3::integer, $4::integer, $5, $6::text, $7::jsonb,
-        $8::bigint, $9::bigint, $10::boolean, $11::boolean, $12::boolean, $13::bigint,
+        $1::uuid, $2::text, $3::integer, $4::integer, $5, $6::text, $36::text, $37::text,
+        $7::jsonb, $8::bigint, $9::bigint, $10::boolean, $11::boolean, $12::boolean, $13::bigint,
         $14::bigint, $15::bigint, $16::bigint, $17::bigint, $18::integer, tag.start,
         tag.start + $21::bigint * $5, $22::text, $23::text
     from tag
@@ -47,9 +48,9 @@ with room as (
         $27::uuid[], $28::text[], $29::text[], $30::bigint[], $31::bigint[], $32::bigint[],
         $33::uuid[], $34::text[], $35::text[]
     ) as leg
-    returning source_id, purpose
 ), unfolded as (
-    insert into transfers_unfolded (source_id, purpose) select source_id, purpose from booked
+    insert into transfers_unfolded (source_id, purposes)
+    select $1, $28 from request where cardinality($28) > 0
 )
 select room.waiting, room.enough, (select start from tag) as start_tag from room;
 
@@ -77,18 +78,6 @@ left join workers w on j.state = 'running' and w.id = j.worker_id
 where r.id = $1
 group by r.id;
 
--- name: request_results
--- The jobs of a request that are done, with the names of their workers.
-select j.id, j.model, j.result, j.worker_id, coalesce(w.name, 'unknown') as worker_name
-from jobs j
-left join workers w on w.id = j.worker_id
-where j.request_id = $1 and j.state = 'done'
-order by j.ordinal;
-
--- name: lock_request
--- Only one of fail, cancel and expire judges a request at a time.
-select pg_advisory_xact_lock(7003, hashtext($1::uuid::text));
-
 -- name: cancel_request
 -- Stop handing out the jobs of a request; running ones may still be delivered, and until then what
 -- it reserved is held. What was not served does not count as served.
@@ -110,15 +99,23 @@ update jobs set state = 'cancelled', finished_at = now()
 from request
 where jobs.request_id = request.id and jobs.state = 'waiting';
 
--- name: unsettled_request
--- What a request still holds in reserve, unless jobs of it are open or it has been released.
+-- name: end_requests
+-- Note the end of those of the given requests of which no job is open.
+update requests r set ended_at = now()
+where r.id = any ($1::uuid[]) and r.ended_at is null
+    and not exists (
+        select from jobs j where j.request_id = r.id and j.state in ('waiting', 'running')
+    );
+
+-- name: unsettled_requests
+-- What those of the given requests still hold in reserve of which no job is open.
 select
-    r.user_id,
+    r.id, r.user_id,
     r.reserved_milli - r.activation_milli - coalesce(sum(j.paid_milli), 0)::bigint
         as remaining_milli
 from requests r
 join jobs j on j.request_id = r.id
-where r.id = $1
+where r.id = any ($1::uuid[])
 group by r.id
 having bool_and(j.state not in ('waiting', 'running'));
 
@@ -134,8 +131,15 @@ where r.created_at < $1 and r.ended_at is null
     )
 limit 500;
 
--- name: expire_request
--- End a request whose time is over.
+-- name: lock_requests
+-- Only one of fail, cancel and expire judges a request at a time.
+select pg_advisory_xact_lock(7003, number)
+from (
+    select distinct hashtext(id::text) as number from unnest($1::uuid[]) as id order by 1
+) as turn;
+
+-- name: expire_requests
+-- End those of the given requests of which nothing runs; answers which.
 with request as (
     update requests r
     set ended_at = now(), state = case
@@ -144,18 +148,23 @@ with request as (
         ) then 'expired'
         else r.state
     end
-    where id = $1 and ended_at is null
+    where id = any ($1::uuid[]) and ended_at is null
+        and not exists (
+            select from jobs j where j.request_id = r.id and j.state = 'running'
+        )
     returning id
+), withdrawn as (
+    update jobs set state = 'expired', finished_at = now()
+    from request
+    where jobs.request_id = request.id and jobs.state = 'waiting'
 )
-update jobs set state = 'expired', finished_at = now()
-from request
-where jobs.request_id = request.id and jobs.state = 'waiting';
+select id from request;
 
 -- name: purgeable_requests
 -- Requests that ended before the given moment and of which nothing is open.
 select r.id, r.sources
 from requests r
-where r.created_at < $1 and r.ended_at < $1
+where r.ended_at < $1
     and not exists (
         select from jobs j
         where j.request_id = r.id and (j.state in ('waiting', 'running') or j.finished_at > $1)

@@ -19,6 +19,8 @@ create table users (
     contact text,
     admin_comment text,
     monthly_kudos_milli bigint not null default 0,
+    monthly_kudos_received_at timestamptz,
+    usage_multiplier double precision not null default 1,
     suspicion integer not null default 0,
     created_at timestamptz not null default now()
 );
@@ -32,7 +34,8 @@ create table lanes (
     pixels integer not null,
     models text[] not null,
     workers text[] not null,
-    workers_excluded boolean not null
+    workers_excluded boolean not null,
+    used_at timestamptz not null default now()
 );
 
 -- No foreign keys on the hot tables: checking one locks the shared row it points to.
@@ -46,6 +49,8 @@ create table requests (
     asked smallint not null check (asked > 0),
     body text not null,
     sources jsonb,
+    screened_text text,
+    webhook text,
     seed bigint,
     things bigint not null,
     batching boolean not null,
@@ -65,7 +70,9 @@ create table requests (
     created_at timestamptz not null default now()
 );
 create index requests_by_user on requests (user_id, kind, finish_tag);
-create index requests_by_age on requests (created_at);
+create index requests_open_by_age on requests (created_at) where ended_at is null;
+create index requests_open_by_user on requests (user_id) where ended_at is null;
+create index requests_by_end on requests (ended_at) where ended_at is not null;
 
 create table workers (
     id uuid primary key,
@@ -125,7 +132,7 @@ create table jobs (
 );
 create index jobs_by_request on jobs (request_id);
 create index jobs_waiting_by_lane on jobs (lane, rank, id) where state = 'waiting';
-create index jobs_waiting_by_user on jobs (user_id, rank) where state = 'waiting';
+create index jobs_waiting_by_user on jobs (user_id, lane, rank) where state = 'waiting';
 create index jobs_running_by_deadline on jobs (deadline_at) where state = 'running';
 
 -- Account numbers (domain/ledger.py): 2u a user's balance, 2u+1 the escrow, -1 treasury, -2 mint.
@@ -154,20 +161,72 @@ create table transfers (
     recorded_at timestamptz not null default now(),
     primary key (source_id, purpose)
 );
-create function transfers_are_append_only() returns trigger language plpgsql as $$
+create index transfers_between_users on transfers (debit, credit, recorded_at)
+    where purpose = 'transfer';
+create function ledger_is_append_only() returns trigger language plpgsql as $$
 begin
-    raise exception 'transfers are append only';
+    raise exception '% are append only', tg_table_name;
 end $$;
 create trigger transfers_append_only before update or delete or truncate on transfers
-    for each statement execute function transfers_are_append_only();
+    for each statement execute function ledger_is_append_only();
 
--- Transfers that no balance shows yet; the folding task empties it.
-create table transfers_unfolded (
-    source_id uuid not null,
-    purpose text not null
+-- The chain over all folded transfers (domain/chain.py). A block holds what one fold has folded, in
+-- this order; its hash covers the transfers themselves and the block before.
+create table ledger_blocks (
+    number bigint primary key check (number > 0),
+    sealed_at timestamptz not null,
+    source_ids uuid[] not null check (cardinality(source_ids) > 0),
+    purposes text[] not null check (cardinality(purposes) = cardinality(source_ids)),
+    previous bytea not null,
+    hash bytea not null
+);
+create trigger ledger_blocks_append_only before update or delete or truncate on ledger_blocks
+    for each statement execute function ledger_is_append_only();
+
+-- The head of the chain, signed once a day.
+create table ledger_roots (
+    day date primary key,
+    block bigint not null,
+    hash bytea not null,
+    public_key bytea not null,
+    signature bytea not null,
+    signed_at timestamptz not null default now()
+);
+create trigger ledger_roots_append_only before update or delete or truncate on ledger_roots
+    for each statement execute function ledger_is_append_only();
+
+-- Where in the chain a user's transfers are, for the account's history.
+create table user_entries (
+    user_id integer not null,
+    block bigint not null,
+    positions integer[] not null,
+    primary key (user_id, block)
 );
 
--- What workers handed in or gave up, until the counting task has added it to the counters.
+-- Bookings that no balance shows yet, each with the purposes of its transfers; the folding task
+-- empties it.
+create table transfers_unfolded (
+    source_id uuid not null,
+    purposes text[] not null
+);
+
+-- What workers handed in or gave up, until the counting task has moved it on to the counters and
+-- to the deliveries of late. It has no index, as every job passes through it.
+create table deliveries_uncounted (
+    job_id uuid not null,
+    kind text not null,
+    outcome text not null check (outcome in ('done', 'faulted', 'overdue')),
+    worker_id uuid not null,
+    owner_id integer not null,
+    user_id integer not null,
+    model text not null,
+    things bigint not null,
+    seconds real not null,
+    reward_milli bigint not null,
+    delivered_at timestamptz not null default now()
+);
+
+-- The deliveries of late, for speeds and recent totals.
 create table deliveries (
     id bigint generated always as identity primary key,
     job_id uuid not null,
@@ -180,12 +239,40 @@ create table deliveries (
     things bigint not null,
     seconds real not null,
     reward_milli bigint not null,
-    counted boolean not null default false,
-    delivered_at timestamptz not null default now()
+    delivered_at timestamptz not null
 );
-create index deliveries_uncounted on deliveries (id) where not counted;
 create index deliveries_by_worker on deliveries (worker_id, id);
 create index deliveries_by_time on deliveries (delivered_at);
+
+-- Calls of webhooks, one for each job that was delivered: an outbox, and the log of what became of
+-- them. It holds all that a call tells, as it may outlive its request.
+create table webhook_calls (
+    id uuid primary key default gen_random_uuid(),
+    request_id uuid not null,
+    job_id uuid not null,
+    url text not null,
+    origin text collate "C" not null generated always as (
+        left(coalesce(substring(lower(url) from '^https://[^/?#]*'), lower(url)), 255)
+    ) stored,
+    model text not null,
+    worker_id uuid not null,
+    worker_name text not null,
+    result jsonb not null,
+    reward_milli bigint not null,
+    inline_results boolean not null,
+    state text not null default 'waiting' check (state in ('waiting', 'delivered', 'given_up')),
+    attempts integer not null default 0,
+    due_at timestamptz not null default now(),
+    last_status integer,
+    last_error text,
+    ended_at timestamptz,
+    created_at timestamptz not null default now(),
+    check ((state = 'waiting') = (ended_at is null))
+);
+create index webhook_calls_waiting on webhook_calls (origin, due_at) where state = 'waiting';
+create index webhook_calls_waiting_by_age on webhook_calls (created_at) where state = 'waiting';
+create index webhook_calls_by_request on webhook_calls (request_id);
+create index webhook_calls_by_end on webhook_calls (ended_at) where ended_at is not null;
 
 create table user_records (
     user_id integer not null,

@@ -11,11 +11,15 @@ select value from made union all select value from secrets where name = $1 limit
 -- Add a batch of deliveries to the counters of workers and users; a worker that gives up too many
 -- jobs within an hour is put into maintenance. Answers the workers whose numbers changed.
 with batch as (
-    update deliveries set counted = true
-    where id in (
-        select id from deliveries where not counted order by id limit $3 for update skip locked
-    )
+    delete from deliveries_uncounted
+    where ctid = any (array(select ctid from deliveries_uncounted limit $3))
     returning *
+), kept as (
+    insert into deliveries (
+        job_id, kind, outcome, worker_id, owner_id, user_id, model, things, seconds, reward_milli,
+        delivered_at
+    )
+    select * from batch
 ), per_worker as (
     select worker_id,
         count(*) filter (where outcome = 'done') as done,
@@ -49,9 +53,15 @@ with batch as (
         speed = coalesce((
             select avg(latest.things / greatest(latest.seconds, 0.001))
             from (
-                select d.things, d.seconds from deliveries d
-                where d.worker_id = w.id and d.outcome = 'done'
-                order by d.id desc limit 20
+                (
+                    select d.delivered_at, d.things, d.seconds from deliveries d
+                    where d.worker_id = w.id and d.outcome = 'done'
+                    order by d.id desc limit 20
+                )
+                union all
+                select b.delivered_at, b.things, b.seconds from batch b
+                where b.worker_id = w.id and b.outcome = 'done'
+                order by delivered_at desc limit 20
             ) as latest
         ), w.speed)
     from per_worker p join aborted a on a.worker_id = p.worker_id
@@ -63,9 +73,11 @@ with batch as (
     )
     select user_id, kind, sum(requests), sum(usage_things), sum(fulfilments), sum(contributed)
     from (
-        select user_id, kind, 1 as requests, things as usage_things, 0 as fulfilments,
-            0 as contributed
-        from batch where outcome = 'done'
+        select b.user_id, b.kind, 1 as requests,
+            round(b.things * coalesce(u.usage_multiplier, 1))::bigint as usage_things,
+            0 as fulfilments, 0 as contributed
+        from batch b left join users u on u.id = b.user_id
+        where b.outcome = 'done'
         union all
         select owner_id, kind, 0, 0, 1, things from batch where outcome = 'done'
     ) as part
@@ -80,8 +92,8 @@ select (select count(*) from batch)::integer as counted,
     coalesce((select array_agg(name) from worker_counters), '{}') as workers;
 
 -- name: prune_deliveries
--- Forget deliveries that are in all counters and of no use for recent figures.
-delete from deliveries where counted and delivered_at < $1;
+-- Forget deliveries that are of no use for recent figures.
+delete from deliveries where delivered_at < $1;
 
 -- name: take_uptime
 -- Workers that have been up long enough since their last reward; their time counts as rewarded.
@@ -105,7 +117,8 @@ from accounts a
 join users u on a.number = 2 * u.id::bigint + 1
 where a.balance_milli > 0 and ('trusted' = any (u.roles) or a.balance_milli > $1)
     and not exists (
-        select from transfers_unfolded f join transfers t using (source_id, purpose)
+        select from transfers_unfolded f
+        join transfers t on t.source_id = f.source_id and t.purpose = any (f.purposes)
         where t.debit = a.number
     )
 for update of u;

@@ -23,8 +23,8 @@ where u.id = $1;
 -- name: shown_users
 -- Everything that is shown of some accounts, in the given order.
 select u.id, u.username, u.provider_id, u.roles, u.concurrency, u.worker_invited,
-    u.public_workers, u.contact, u.admin_comment, u.monthly_kudos_milli, u.suspicion,
-    u.created_at, coalesce(a.balance_milli, 0) as balance_milli,
+    u.public_workers, u.contact, u.admin_comment, u.monthly_kudos_milli,
+    u.monthly_kudos_received_at, u.usage_multiplier, u.suspicion, u.created_at, coalesce(a.balance_milli, 0) as balance_milli,
     coalesce(e.balance_milli, 0) as escrow_milli,
     (
         select coalesce(jsonb_object_agg(b.bucket, b.amount_milli), '{}')
@@ -77,3 +77,31 @@ with saved as (
     on conflict do nothing
 )
 select id, is_new from saved;
+
+-- name: aliases
+-- The public names of some accounts.
+select id, username || '#' || id as alias from users where id = any ($1::integer[]);
+
+-- name: change_user
+-- Change what is given of an account; a promise of monthly kudos counts from its first day.
+update users u
+set roles = array(
+        select distinct role from unnest(u.roles || $2::text[]) as role
+        where role <> all ($3::text[])
+        order by role
+    ),
+    concurrency = coalesce($4, concurrency),
+    worker_invited = coalesce($5, worker_invited),
+    usage_multiplier = coalesce($6, usage_multiplier),
+    public_workers = coalesce($7, public_workers),
+    username = coalesce($8, username),
+    contact = coalesce($9, contact),
+    admin_comment = coalesce($10, admin_comment),
+    suspicion = case when $11::boolean then 0 else suspicion end,
+    monthly_kudos_milli = greatest(0, monthly_kudos_milli + $12::bigint),
+    monthly_kudos_received_at = case
+        when $12 > 0 then coalesce(monthly_kudos_received_at, $13::timestamptz)
+        else monthly_kudos_received_at
+    end
+where id = $1
+returning monthly_kudos_milli;

@@ -3,30 +3,38 @@
 -- name: claim_jobs
 -- Hand a worker the best-ranked job of the given lanes (its owner's and friends' first), and more
 -- of the same request up to the lane's batch amount. Lanes, models, multipliers, amounts and
--- whether a lane is for everybody go together.
+-- whether a lane is for everybody go together; $10 are the lanes in which favoured users wait.
+-- What it looked at is answered too: the ranks at the heads of the lanes.
+-- With blocked words, only the first thousand jobs of a lane are looked through.
 with favoured as (
-    select j.id, j.request_id, j.lane
-    from jobs j
-    where j.state = 'waiting' and j.user_id = any ($6::integer[]) and j.lane = any ($2::integer[])
-        and (
-            cardinality($8::text[]) = 0
-            or not exists (
-                select from requests r, unnest($8) as word
-                where r.id = j.request_id and position(word in lower(r.body::jsonb ->> 'prompt')) > 0
+    select best.id, best.request_id, best.lane
+    from unnest($10::integer[]) as mine (lane)
+    cross join lateral (
+        select j.id, j.request_id, j.lane, j.rank
+        from jobs j
+        where j.state = 'waiting' and j.lane = mine.lane and j.user_id = any ($6::integer[])
+            and (
+                cardinality($8::text[]) = 0
+                or not exists (
+                    select from requests r, unnest($8) as word
+                    where r.id = j.request_id and position(word in r.screened_text) > 0
+                )
             )
-        )
-    order by j.rank, j.id
+        order by j.rank, j.id
+        limit 1
+        for update of j skip locked
+    ) as best
+    order by best.rank
     limit 1
-    for update of j skip locked
-), heads as materialized (
-    select offered.lane
+), looked as materialized (
+    select offered.lane, head.rank
     from unnest($2::integer[], $7::boolean[]) as offered (lane, general)
     cross join lateral (
         select rank from jobs where state = 'waiting' and lane = offered.lane order by rank limit 1
     ) as head
     where offered.general and not exists (select from favoured)
-    order by head.rank
-    limit case when cardinality($8) = 0 then 4 else 64 end
+), heads as materialized (
+    select lane from looked order by rank
 ), general as (
     select best.id, best.request_id, best.lane
     from heads
@@ -35,10 +43,17 @@ with favoured as (
         from jobs j
         where j.state = 'waiting' and j.lane = heads.lane
             and (
+                cardinality($8) = 0
+                or j.rank <= coalesce((
+                    select rank from jobs where state = 'waiting' and lane = heads.lane
+                    order by rank offset 999 limit 1
+                ), j.rank)
+            )
+            and (
                 cardinality($8::text[]) = 0
                 or not exists (
                     select from requests r, unnest($8) as word
-                    where r.id = j.request_id and position(word in lower(r.body::jsonb ->> 'prompt')) > 0
+                    where r.id = j.request_id and position(word in r.screened_text) > 0
                 )
             )
         order by j.rank, j.id
@@ -74,7 +89,8 @@ with favoured as (
 ), claimed as (
     update jobs j
     set state = 'running', worker_id = $1, model = t.model, popped_at = now(),
-        deadline_at = now() + make_interval(secs => r.ttl_seconds * $9::integer),
+        deadline_at = now()
+            + make_interval(secs => r.ttl_seconds * $9::integer * (select count(*) from taken)),
         reward_milli = round(r.base_milli * t.multiplier),
         price_milli = round(r.price_each_milli * t.multiplier)
     from taken t
@@ -82,23 +98,33 @@ with favoured as (
     where j.id = t.id
     returning
         j.id, j.request_id, j.kind, j.ordinal, j.rank, j.model, r.asked, r.body, r.sources,
-        r.seed, r.ttl_seconds * $9 as ttl_seconds
+        r.seed, (r.ttl_seconds * $9 * (select count(*) from taken))::integer as ttl_seconds,
+        j.user_id, j.reward_milli, j.price_milli, r.tax_each_milli,
+        r.reserved_milli - r.activation_milli as held_milli
 )
-select * from claimed order by ordinal;
+select claimed.*, seen.looked_lanes, seen.looked_ranks
+from claimed
+cross join (
+    select array_agg(lane) as looked_lanes, array_agg(rank) as looked_ranks from looked
+) as seen
+order by ordinal;
 
 -- name: anything_waiting
 -- Is a job waiting that a claim with the same arguments would take, locked or not?
 select exists (
-    select from jobs j
-    join unnest($1::integer[], $3::boolean[]) as offered (lane, general) on offered.lane = j.lane
-    where j.state = 'waiting' and (offered.general or j.user_id = any ($2::integer[]))
-        and (
-            cardinality($4::text[]) = 0
-            or not exists (
-                select from requests r, unnest($4) as word
-                where r.id = j.request_id and position(word in lower(r.body::jsonb ->> 'prompt')) > 0
-            )
-        )
+    select
+    from unnest($1::integer[], $3::boolean[]) as offered (lane, general)
+    cross join lateral (
+        select j.request_id from jobs j
+        where j.state = 'waiting' and j.lane = offered.lane
+            and (offered.general or j.user_id = any ($2::integer[]))
+        order by j.rank
+        limit case when cardinality($4::text[]) = 0 then 1 else 1000 end
+    ) as front
+    where cardinality($4) = 0 or not exists (
+        select from requests r, unnest($4) as word
+        where r.id = front.request_id and position(word in r.screened_text) > 0
+    )
 );
 
 -- name: blocked_requests
@@ -112,16 +138,41 @@ from (
 ) as front
 join requests r on r.id = front.request_id
 where exists (
-    select from unnest($2::text[]) as word
-    where position(word in lower(r.body::jsonb ->> 'prompt')) > 0
+    select from unnest($2::text[]) as word where position(word in r.screened_text) > 0
 );
 
--- name: live_lanes
--- The lanes in which jobs wait, each with the rank at its head.
-with recursive live (lane, rank) as (
-    (select lane, rank from jobs where state = 'waiting' order by lane, rank limit 1)
+-- name: lanes_of_users
+-- The lanes in which jobs of the given users wait.
+with recursive mine (user_id, lane) as (
+    select owner.id, first.lane
+    from unnest($1::integer[]) as owner (id)
+    cross join lateral (
+        select lane from jobs
+        where state = 'waiting' and user_id = owner.id
+        order by lane limit 1
+    ) as first
     union all
-    select next.lane, next.rank
+    select mine.user_id, next.lane
+    from mine
+    cross join lateral (
+        select lane from jobs
+        where state = 'waiting' and user_id = mine.user_id and lane > mine.lane
+        order by lane limit 1
+    ) as next
+)
+select user_id, lane from mine;
+
+-- name: live_lanes
+-- The next lanes after the given one in which jobs wait, so many at most, each with the rank at its
+-- head.
+with recursive live (lane, rank, place) as (
+    (
+        select lane, rank, 1 from jobs
+        where state = 'waiting' and lane > $1::integer
+        order by lane, rank limit 1
+    )
+    union all
+    select next.lane, next.rank, live.place + 1
     from live
     cross join lateral (
         select lane, rank from jobs
@@ -129,8 +180,22 @@ with recursive live (lane, rank) as (
         order by lane, rank
         limit 1
     ) as next
+    where live.place < $2::integer
 )
 select lane, rank from live;
+
+-- name: heads_of_lanes
+-- Those of the given lanes in which jobs wait, each with the rank at its head.
+select given.lane, head.rank
+from unnest($1::integer[]) as given (lane)
+cross join lateral (
+    select rank from jobs where state = 'waiting' and lane = given.lane order by rank limit 1
+) as head;
+
+-- name: lanes_after
+-- The lanes made after the given one.
+select id, kind, words, pixels, models, workers, workers_excluded
+from lanes where id > $1 order by id;
 
 -- name: lanes_by_id
 -- What the given lanes need.
@@ -138,14 +203,20 @@ select id, kind, words, pixels, models, workers, workers_excluded
 from lanes where id = any ($1::integer[]);
 
 -- name: open_lane
--- The number of the lane with this signature, made if it is new.
-with made as (
-    insert into lanes (kind, signature, words, pixels, models, workers, workers_excluded)
-    values ($1, $2, $3, $4, $5, $6, $7)
-    on conflict (signature) do nothing
-    returning id
-)
-select id from made union all select id from lanes where signature = $2 limit 1;
+-- The number of the lane with this signature, made if it is new. Asking keeps it from being pruned.
+insert into lanes (kind, signature, words, pixels, models, workers, workers_excluded)
+values ($1, $2, $3, $4, $5, $6, $7)
+on conflict (signature) do update set used_at = now()
+returning id;
+
+-- name: prune_lanes
+-- Forget lanes that nobody has asked for since the given moment and that no open request is in.
+delete from lanes
+where used_at < $1
+    and not exists (select from requests r where r.lane = lanes.id and r.ended_at is null)
+    and not exists (
+        select from jobs j where j.lane = lanes.id and j.state in ('waiting', 'running')
+    );
 
 -- name: queue_depth
 -- How much waits: by lane (rank is null), and by kind from front to back in at most 256 slices
@@ -166,20 +237,28 @@ from (
 ) as placed
 group by kind, slice;
 
--- name: highest_started_rank
--- The highest rank of any job that a worker has taken, by kind: where virtual time stands.
-select kind, max(rank) as rank from jobs where popped_at is not null group by kind;
+-- name: median_started_ranks
+-- The median of the ranks that the workers took last, by kind: where virtual time stands.
+select kind, percentile_disc(0.5) within group (order by rank) as rank
+from (
+    select distinct on (kind, worker_id) kind, rank
+    from jobs where popped_at is not null
+    order by kind, worker_id, popped_at desc
+) as latest
+group by kind;
 
 -- name: running_ranks
--- The highest rank of the jobs that run now, by kind.
-select kind, max(rank) as rank from jobs where state = 'running' group by kind;
+-- The highest rank that each worker has in hand.
+select kind, worker_id, max(rank) as rank
+from jobs where state = 'running' group by kind, worker_id;
 
 -- name: return_jobs
 -- Take jobs back that a worker was given but never heard of.
 update jobs
 set state = 'waiting', worker_id = null, model = null, popped_at = null, deadline_at = null,
     reward_milli = null, price_milli = null
-where id = any ($1::uuid[]) and state = 'running';
+where id = any ($1::uuid[]) and state = 'running'
+returning request_id, kind, lane, rank, user_id;
 
 -- name: lock_request_of_job
 -- Only one of fail, cancel and expire judges a request at a time.
@@ -188,17 +267,16 @@ select pg_advisory_xact_lock(7003, hashtext(request_id::text)) from jobs where i
 -- name: job_facts
 -- What a delivery needs to know of a job, its request and its worker.
 select
-    j.id, j.request_id, j.kind, j.state, j.model, j.things, j.worker_id, j.reward_milli,
-    j.price_milli, j.popped_at, r.user_id, r.tax_each_milli, r.state as request_state,
-    w.user_id as owner_id, w.bridge_agent,
+    j.id, j.request_id, j.kind, j.state, j.worker_id, j.reward_milli, j.price_milli, r.user_id,
+    r.tax_each_milli, w.user_id as owner_id, w.bridge_agent,
     r.reserved_milli - r.activation_milli - (
         select coalesce(sum(paid_milli), 0) from jobs where request_id = j.request_id
     )::bigint as remaining_milli,
-    not exists (
-        select from jobs other
+    (
+        select max(other.state) from jobs other
         where other.request_id = j.request_id and other.id <> j.id
             and other.state in ('waiting', 'running')
-    ) as last_open
+    ) as others_open
 from jobs j
 join requests r on r.id = j.request_id
 left join workers w on w.id = j.worker_id
@@ -225,28 +303,40 @@ with delivered as (
         $5::uuid[], $6::text[], $7::text[], $8::bigint[], $9::bigint[], $10::bigint[],
         $11::uuid[], $12::text[], $13::text[]
     ) as leg
-    returning source_id, purpose
 ), unfolded as (
-    insert into transfers_unfolded (source_id, purpose) select source_id, purpose from booked
+    insert into transfers_unfolded (source_id, purposes)
+    select leg.source_id, array_agg(leg.purpose)
+    from delivered, unnest($5, $6) as leg (source_id, purpose)
+    group by leg.source_id
 ), noted as (
-    insert into deliveries (
+    insert into deliveries_uncounted (
         job_id, kind, outcome, worker_id, owner_id, user_id, model, things, seconds, reward_milli
     )
     select id, kind, 'done', worker_id, $4, user_id, model, things,
         extract(epoch from now() - popped_at), reward_milli
     from delivered
+), called as (
+    insert into webhook_calls (
+        request_id, job_id, url, model, worker_id, worker_name, result, reward_milli, inline_results
+    )
+    select d.request_id, d.id, r.webhook, d.model, d.worker_id, coalesce(w.name, 'unknown'),
+        $2::jsonb, d.reward_milli, r.inline_results
+    from delivered d
+    join requests r on r.id = d.request_id and r.webhook is not null
+    left join workers w on w.id = d.worker_id
 )
 select exists (select from delivered) as taken;
 
 -- name: fail_job
--- Give a running job up once; another takes its place in the queue until three have failed.
+-- Give a running job up once; another takes its place in the queue until three have failed. A
+-- worker that gives up what was cancelled has not failed.
 with failed as (
     update jobs set state = 'faulted', finished_at = now(), result = $3::jsonb
     where id = $1 and state = 'running'
     returning id, request_id, kind, lane, rank, user_id, ordinal, things, worker_id, model,
         popped_at
 ), judged as (
-    select failed.*, r.state = 'active' as wanted,
+    select failed.*, r.state = 'active' as wanted, r.state = 'cancelled' as cancelled,
         (
             select count(*) from jobs
             where request_id = failed.request_id and state = 'faulted'
@@ -267,14 +357,15 @@ with failed as (
     where j.request_id = judged.request_id and judged.wanted and judged.hopeless
         and j.state = 'waiting'
 ), noted as (
-    insert into deliveries (
+    insert into deliveries_uncounted (
         job_id, kind, outcome, worker_id, owner_id, user_id, model, things, seconds, reward_milli
     )
     select judged.id, judged.kind, $4, judged.worker_id, coalesce(w.user_id, 0), judged.user_id,
         judged.model, judged.things, extract(epoch from now() - judged.popped_at), 0
     from judged left join workers w on w.id = judged.worker_id
+    where not judged.cancelled
 )
-select judged.request_id, judged.hopeless, again.lane, again.rank
+select judged.request_id, judged.kind, judged.user_id, judged.hopeless, again.lane, again.rank
 from judged left join again on true;
 
 -- name: overdue_jobs

@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""What a caller sees of a request while waiting, made from events or from checks."""
+
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import msgspec
+
+from openhorde.wire.events import QueueEvent, StartEvent, StepEvent
+from openhorde.wire.requests import Generation, RequestCheck, RequestStatus
+
+Data = TypeVar("Data")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawing:
+    """One job that a worker draws. `steps` is 0 until the worker tells how many there are."""
+
+    id: str
+    worker_name: str
+    model: str
+    step: int = 0
+    steps: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """How far a request is.
+
+    `queue_position` is 0 once nothing is known to wait, `wait_seconds` what the horde expected
+    when it last said so. `processing` jobs are being drawn; `drawings` says by whom and how far,
+    as long as the horde streams events. `status` comes with the last look at a stream: the
+    pictures, which else have to be asked for.
+    """
+
+    queue_position: int = 0
+    wait_seconds: int = 0
+    is_possible: bool = True
+    processing: int = 0
+    finished: int = 0
+    drawings: tuple[Drawing, ...] = ()
+    done: bool = False
+    faulted: bool = False
+    status: RequestStatus | None = None
+
+
+class Misunderstood(Exception):
+    """The horde says that the request is done, but not in a way this client understands."""
+
+
+class View:
+    """Puts the looks together. The same news twice, as after a broken line, changes nothing."""
+
+    def __init__(self) -> None:
+        self.look: Look | None = None
+        self._drawings: dict[str, Drawing] = {}
+        self._places: dict[int, str] = {}
+        self._replaced: set[str] = set()
+        self._finished: set[str] = set()
+
+    def checked(self, check: RequestCheck) -> Look:
+        """The look that an answer of `generate/check` gives."""
+        self.look = Look(
+            queue_position=check.queue_position,
+            wait_seconds=check.wait_time,
+            is_possible=check.is_possible,
+            processing=check.processing,
+            finished=check.finished,
+            done=check.done,
+            faulted=check.faulted,
+        )
+        return self.look
+
+    def heard(self, name: str, data: str) -> bool:
+        """Take an event in; whether it was one that this client understands.
+
+        Raises Misunderstood for a last event that it does not.
+        """
+        before = self.look or Look()
+        match name:
+            case "queued":
+                after = self._queued(before, data)
+            case "started":
+                after = self._started(before, data)
+            case "progress":
+                after = self._stepped(before, data)
+            case "generation":
+                after = self._drawn(before, data)
+            case "done":
+                after = self._done(data)
+            case _:
+                after = None
+        if after is not None:
+            self.look = after
+        return after is not None
+
+    def _queued(self, before: Look, data: str) -> Look | None:
+        event = _read(data, QueueEvent)
+        if event is None:
+            return None
+        return replace(
+            before,
+            queue_position=event.position,
+            wait_seconds=event.wait_time,
+            is_possible=event.is_possible,
+        )
+
+    def _started(self, before: Look, data: str) -> Look | None:
+        event = _read(data, StartEvent)
+        if event is None:
+            return None
+        known = self._drawings.get(event.id)
+        over = event.id in self._finished or event.id in self._replaced
+        if over or (known and known.worker_name == event.worker_name):
+            return before
+        if event.ordinal is not None:
+            failed = self._places.get(event.ordinal)
+            if failed is not None and failed != event.id:
+                self._drawings.pop(failed, None)
+                self._replaced.add(failed)
+            self._places[event.ordinal] = event.id
+        self._drawings[event.id] = Drawing(
+            id=event.id, worker_name=event.worker_name, model=event.model
+        )
+        # The others that wait, if any, are told of by the next `queued`.
+        return self._with_drawings(replace(before, queue_position=0))
+
+    def _stepped(self, before: Look, data: str) -> Look | None:
+        event = _read(data, StepEvent)
+        if event is None:
+            return None
+        known = self._drawings.get(event.id)
+        if known is None or event.step <= known.step:
+            return before
+        self._drawings[event.id] = replace(known, step=event.step, steps=event.steps)
+        return self._with_drawings(before)
+
+    def _drawn(self, before: Look, data: str) -> Look | None:
+        event = _read(data, Generation)
+        if event is None:
+            return None
+        self._drawings.pop(event.id, None)
+        self._finished.add(event.id)
+        return self._with_drawings(before)
+
+    def _done(self, data: str) -> Look:
+        status = _read(data, RequestStatus)
+        if status is None:
+            raise Misunderstood
+        return replace(self.checked(status), status=status)
+
+    def _with_drawings(self, before: Look) -> Look:
+        return replace(
+            before,
+            processing=len(self._drawings),
+            drawings=tuple(self._drawings.values()),
+            finished=len(self._finished),
+        )
+
+
+def _read(data: str, kind: type[Data]) -> Data | None:
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except msgspec.DecodeError:
+        return None

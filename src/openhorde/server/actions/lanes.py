@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The directory of lanes: what each needs, in which jobs wait, and which of them an offer fits.
+
+All of it is memory of this process. The cost of a look does not grow with the depth of the queue:
+an offer is held against each lane once, and the lanes in which jobs wait are kept in the order of
+their heads.
+"""
+
+from bisect import bisect_left, insort
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from heapq import nsmallest
+from time import monotonic
+
+from openhorde.server.domain.matching import fits
+from openhorde.server.domain.needs import Needs, Offer
+
+ASKED_SECONDS_MAX = 3600.0
+"""A lane's number is asked for again after this, which keeps the lane from being pruned."""
+
+LANES_MAX = 30_000
+"""Beyond this, lanes in which nothing waits are forgotten; who needs one asks again."""
+
+PICKY = 8
+"""An offer that fits fewer than one in so many of the live lanes is searched by its own lanes."""
+
+
+@dataclass(slots=True)
+class Fitting:
+    """An offer, and the lanes that it has been found to fit. Lanes never change: it stays true.
+
+    `seen` lanes of the directory's list have been held against it, in the directory's `era`.
+    """
+
+    offer: Offer
+    lanes: set[int] = field(default_factory=set)
+    seen: int = 0
+    era: int = 0
+
+
+class Lanes:
+    """What one process knows of the lanes."""
+
+    def __init__(self) -> None:
+        self._needs: dict[int, Needs] = {}
+        self._numbers: dict[str, tuple[int, float]] = {}
+        self._list: list[int] = []
+        self._era = 0
+        self._heads: dict[int, int] = {}
+        self._by_head: list[tuple[int, int]] = []
+        self._joined_at: dict[int, float] = {}
+        self.newest = 0
+
+    def __contains__(self, lane: int) -> bool:
+        """Is it known what this lane needs?"""
+        return lane in self._needs
+
+    def needs(self, lane: int) -> Needs | None:
+        """What the jobs of a lane need, if that is known here."""
+        return self._needs.get(lane)
+
+    def learn(self, lanes: Mapping[int, Needs]) -> None:
+        """Take in what lanes need."""
+        for lane, needs in lanes.items():
+            if lane not in self._needs:
+                self._needs[lane] = needs
+                self._list.append(lane)
+                self.newest = max(self.newest, lane)
+        if len(self._needs) > LANES_MAX + len(self._heads):
+            self._forget()
+
+    def number(self, signature: str) -> int | None:
+        """The lane of these needs, if it was asked for lately."""
+        number, asked_at = self._numbers.get(signature, (0, 0.0))
+        return number if number and monotonic() - asked_at < ASKED_SECONDS_MAX else None
+
+    def numbered(self, needs: Needs, lane: int) -> None:
+        """The database says that this is the lane of these needs."""
+        self._numbers[needs.signature()] = lane, monotonic()
+        self.learn({lane: needs})
+
+    def joined(self, lane: int, rank: int) -> None:
+        """A job waits in a lane from now on. A lane that is not known here is left to be found."""
+        if lane in self._needs:
+            self._joined_at[lane] = monotonic()
+            if rank < self._heads.get(lane, rank + 1):
+                self._set_head(lane, rank)
+
+    def looked(self, lanes: Iterable[int], heads: Mapping[int, int], began: float) -> None:
+        """What the database said of some lanes, to a question asked at `began` (monotonic): the
+        rank at the head of each in which jobs wait. What joined since stays."""
+        for lane in lanes:
+            if self._joined_at.get(lane, 0.0) >= began:
+                continue
+            rank = heads.get(lane)
+            if rank is None:
+                self._drop_head(lane)
+            elif lane in self._needs and rank != self._heads.get(lane):
+                self._set_head(lane, rank)
+
+    def live(self, after: int = 0, up_to: int | None = None) -> list[int]:
+        """Lanes in which jobs wait, as far as is known, with numbers in (after, up_to]."""
+        return [lane for lane in self._heads if lane > after and (up_to is None or lane <= up_to)]
+
+    def least_rank(self, kind: str) -> int | None:
+        """The rank at the head of a kind's queue."""
+        return next((rank for rank, lane in self._by_head if self._needs[lane].kind == kind), None)
+
+    def fitting(self, fitting: Fitting) -> set[int]:
+        """All known lanes that the offer fits, live or not."""
+        if fitting.era != self._era:
+            fitting.era, fitting.seen = self._era, 0
+            fitting.lanes = set()
+        if fitting.seen < len(self._list):
+            offer, needs = fitting.offer, self._needs
+            fitting.lanes.update(
+                lane for lane in self._list[fitting.seen :] if fits(needs[lane], offer)
+            )
+            fitting.seen = len(self._list)
+        return fitting.lanes
+
+    def best(self, fitting: Fitting, count: int) -> list[int]:
+        """The live lanes that the offer fits, those with the best heads, at most so many."""
+        lanes, heads = self.fitting(fitting), self._heads
+        if len(lanes) * PICKY < len(heads):
+            waiting = [(heads[lane], lane) for lane in lanes if lane in heads]
+            return [lane for _, lane in nsmallest(count, waiting)]
+        found: list[int] = []
+        for _, lane in self._by_head:
+            if lane in lanes:
+                found.append(lane)
+                if len(found) == count:
+                    break
+        return found
+
+    def _set_head(self, lane: int, rank: int) -> None:
+        self._drop_from_order(lane)
+        self._heads[lane] = rank
+        insort(self._by_head, (rank, lane))
+
+    def _drop_head(self, lane: int) -> None:
+        self._drop_from_order(lane)
+        self._heads.pop(lane, None)
+        self._joined_at.pop(lane, None)
+
+    def _drop_from_order(self, lane: int) -> None:
+        rank = self._heads.get(lane)
+        if rank is not None:
+            del self._by_head[bisect_left(self._by_head, (rank, lane))]
+
+    def _forget(self) -> None:
+        self._needs = {lane: needs for lane, needs in self._needs.items() if lane in self._heads}
+        self._list = list(self._needs)
+        self._numbers = {
+            signature: entry
+            for signature, entry in self._numbers.items()
+            if entry[0] in self._needs
+        }
+        self._era += 1

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""A judged request is given its place in the queue and stored."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from openhorde.server.domain import ledger, policy, rank
+from openhorde.server.domain.kinds import image
+from openhorde.server.domain.refusals import Refusal
+from openhorde.server.domain.requester import Requester
+from openhorde.server.store import kudos, requests
+from openhorde.server.store.requests import NewRequest, Place, Submitted
+from openhorde.server.store.signals import Waiting
+from openhorde.server.store.statements import Statements
+from openhorde.wire.requests import ImageRequest
+
+if TYPE_CHECKING:
+    from openhorde.server.actions.horde import Horde
+
+
+def find_place(horde: "Horde", requester: Requester, things: int) -> Place:
+    """Where the policy puts the jobs of a request. One that spaces a user's jobs also has them
+    follow what the user has asked before, which the database knows."""
+    standing = rank.Standing(
+        # Whoever has no account comes after whoever has one.
+        balance_milli=min(requester.balance_milli, -1)
+        if requester.anonymous
+        else requester.balance_milli,
+        flagged=requester.flagged,
+        virtual_time=horde.queue.virtual_time(image.NAME),
+        last_finish=horde.queue.finish_tag(image.NAME, requester.user_id),
+        created_micros=int(horde.clock.now().timestamp() * 1_000_000),
+    )
+    first, second = rank.POLICIES[horde.settings.rank_policy](standing, (things, things)).ranks
+    return Place(rank=first, follows=second > first, step=second - first)
+
+
+async def store(
+    horde: "Horde",
+    requester: Requester,
+    request: ImageRequest,
+    new: NewRequest,
+    upfront_milli: int,
+) -> None:
+    """Store a request and its jobs where they belong in the queue, and tell the workers.
+
+    Raises Refusal TooManyPrompts, or KudosUpfront when so much is not there to be spent.
+    """
+    transfers = (
+        *ledger.activate(new.id, new.user_id, new.activation_milli),
+        *ledger.reserve(new.id, new.user_id, new.reserved_milli),
+    )
+    counted_lanes = None
+    if requester.anonymous and request.models:
+        counted_lanes = horde.queue.lanes_naming(request.models)
+    asked, user_id = len(new.job_ids), requester.user_id
+
+    async def insert(statements: Statements, place: Place, others: int) -> Submitted:
+        return await requests.submit(
+            statements,
+            new,
+            place,
+            transfers,
+            concurrency=max(0, requester.concurrency - others),
+            counted_lanes=counted_lanes,
+        )
+
+    async def attempt(place: Place) -> tuple[Submitted, int]:
+        with horde.queue.submitting(new.kind, user_id, asked) as others:
+            if not upfront_milli:
+                return await insert(horde.statements, place, others), others
+            # Only who must be covered waits for its turn among the requests of the same payer.
+            async with horde.statements.transaction() as statements:
+                await _check_cover(statements, requester, upfront_milli)
+                return await insert(statements, place, others), others
+
+    async with horde.queue.following(new.kind, user_id) as is_known:
+        # Nothing is awaited between finding the place and keeping where it ends.
+        place = find_place(horde, requester, new.things)
+        if is_known:
+            place = replace(place, follows=False)
+            horde.queue.keep_finish_tag(new.kind, user_id, place.rank + asked * place.step)
+        submitted, others = await attempt(place)
+        if not is_known and submitted.rank is not None:
+            finish_tag = submitted.rank + asked * place.step
+            horde.queue.keep_finish_tag(new.kind, user_id, finish_tag)
+    if submitted.rank is None and others:
+        # Others of the same instant were counted that may be stored, and so counted twice.
+        async with horde.queue.turn(new.kind, user_id):
+            while submitted.rank is None and others:
+                submitted, others = await attempt(place)
+    if submitted.rank is None:
+        policy.check_concurrency(requester, waiting=submitted.waiting, asked=asked)
+        raise AssertionError("a request was turned away that should have been accepted")
+    horde.signals.send(
+        Waiting(
+            kind=new.kind,
+            lane=new.lane,
+            rank=submitted.rank,
+            jobs=asked,
+            user_id=new.user_id,
+            finish_tag=submitted.rank + asked * place.step,
+        )
+    )
+
+
+async def _check_cover(statements: Statements, requester: Requester, upfront_milli: int) -> None:
+    """Raise Refusal KudosUpfront unless the payer, whose turn it now is, has so much to spend."""
+    await kudos.lock_payer(statements, requester.user_id)
+    balance_milli = await kudos.available_milli(statements, requester.user_id)
+    if balance_milli - requester.floor_milli < upfront_milli:
+        raise Refusal(
+            "KudosUpfront",
+            required_milli=upfront_milli,
+            available_milli=balance_milli - requester.floor_milli,
+        )

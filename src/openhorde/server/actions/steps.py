@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Workers tell how far a running job is. It is passed on to who watches and stored nowhere."""
+
+from collections import OrderedDict
+from time import monotonic
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from openhorde.server.domain.refusals import Refusal
+from openhorde.server.store import events
+from openhorde.server.store.events import WatchedJob
+from openhorde.server.store.signals import Changed, Signals, Stepped
+
+if TYPE_CHECKING:
+    from openhorde.server.actions.horde import Horde
+    from openhorde.server.store.users import Account
+
+JOBS_MAX = 20_000
+KEPT_SECONDS = 15.0
+"""A signal may be lost, or come while the database is being asked."""
+
+
+class StepReports:
+    """The jobs that workers have reported on to this process. The database is asked for each job
+    once, and again when something has happened to its request or some time has passed."""
+
+    def __init__(self, signals: Signals) -> None:
+        self._jobs: OrderedDict[UUID, tuple[WatchedJob, float]] = OrderedDict()
+        self._by_request: dict[UUID, set[UUID]] = {}
+        signals.listen(Changed, lambda signal: self._forget(signal.request_id))
+        signals.on_gap(self._forget_all)
+
+    def find(self, job_id: UUID) -> WatchedJob | None:
+        """A job that was reported on, if nothing has happened to its request since."""
+        job, kept_at = self._jobs.get(job_id, (None, 0.0))
+        return job if monotonic() - kept_at < KEPT_SECONDS else None
+
+    def keep(self, job_id: UUID, job: WatchedJob) -> None:
+        """Remember a job; the oldest request is forgotten when there are too many."""
+        self._jobs[job_id] = job, monotonic()
+        self._jobs.move_to_end(job_id)
+        self._by_request.setdefault(job.request_id, set()).add(job_id)
+        if len(self._jobs) > JOBS_MAX:
+            self._forget(next(iter(self._jobs.values()))[0].request_id)
+
+    def _forget(self, request_id: UUID) -> None:
+        for job_id in self._by_request.pop(request_id, ()):
+            self._jobs.pop(job_id, None)
+
+    def _forget_all(self) -> None:
+        self._jobs.clear()
+        self._by_request.clear()
+
+
+async def report(horde: "Horde", owner: "Account", job_id: UUID, step: int, steps: int) -> bool:
+    """Pass a worker's progress with a job on; is its result still wanted?
+
+    Raises Refusal InvalidJobID, WrongCredentials.
+    """
+    job = horde.step_reports.find(job_id)
+    if job is None:
+        job = await events.job_watched(horde.statements, job_id)
+        if job is None:
+            raise Refusal("InvalidJobID", id=str(job_id))
+        horde.step_reports.keep(job_id, job)
+    if job.owner_id != owner.id:
+        raise Refusal("WrongCredentials", reason="job", id=str(job_id))
+    if job.wanted:
+        horde.signals.send(Stepped(job.request_id, job_id, step, steps))
+    return job.wanted

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""What has happened to a request, as those hear of it who watch it."""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from openhorde.server.store.requests import RequestFacts, Result
+from openhorde.server.store.statements import Statements
+
+
+class TakenJob(msgspec.Struct, frozen=True, array_like=True):
+    """A job that a worker has taken. A job that failed is tried again under the same `ordinal`.
+    `result` is there once it is done."""
+
+    ordinal: int
+    id: UUID
+    state: str
+    model: str
+    worker_id: UUID
+    worker_name: str
+    result: dict[str, Any] | None
+
+    def finished(self) -> Result | None:
+        """The job as a finished one, if it is."""
+        if self.result is None:
+            return None
+        return Result(
+            id=self.id,
+            model=self.model,
+            result=self.result,
+            worker_id=self.worker_id,
+            worker_name=self.worker_name,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """How far a request is, and the jobs of it that were taken: by ordinal, then one after the
+    other."""
+
+    facts: RequestFacts
+    taken: tuple[TakenJob, ...]
+
+    def finished(self) -> list[Result]:
+        """The jobs that are done, in the order they were asked for."""
+        return [result for job in self.taken if (result := job.finished())]
+
+
+async def watch(statements: Statements, request_id: UUID) -> Story | None:
+    """The story of a request so far, or None when it is not there (any more)."""
+    row = await statements.row("watch_request", request_id)
+    if row is None:
+        return None
+    columns = dict(row)
+    taken = columns.pop("taken")
+    return Story(RequestFacts(**columns), tuple(msgspec.convert(taken, list[TakenJob])))
+
+
+@dataclass(frozen=True, slots=True)
+class WatchedJob:
+    """Whose worker has a job (None: nobody's), and whether its result is still wanted."""
+
+    request_id: UUID
+    owner_id: int | None
+    wanted: bool
+
+
+async def job_watched(statements: Statements, job_id: UUID) -> WatchedJob | None:
+    """What a report on a job needs to know."""
+    row = await statements.row("job_watched", job_id)
+    return WatchedJob(**row) if row else None

@@ -1,0 +1,43 @@
+-- SPDX-License-Identifier: AGPL-3.0-or-later
+
+-- name: watch_request
+-- What check_request tells, and of each job that a worker has taken: its ordinal (the attempts at
+-- one go by the time they were taken), id, state, model, worker, and the result if it is done.
+select
+    r.id, r.kind, r.user_id, r.state, r.asked, r.lane, r.things, r.shared, r.inline_results,
+    r.activation_milli, r.created_at,
+    count(*) filter (where j.state = 'waiting') as waiting,
+    count(*) filter (where j.state = 'running') as running,
+    count(*) filter (where j.state = 'done') as done,
+    count(*) filter (where j.state = 'faulted') as faulted,
+    min(j.rank) filter (where j.state = 'waiting') as rank,
+    coalesce(sum(j.paid_milli), 0)::bigint as paid_milli,
+    coalesce(max(
+        greatest(
+            0,
+            j.things / coalesce(nullif(w.speed, 0), 1000000)
+            - extract(epoch from now() - j.popped_at)
+        )
+    ) filter (where j.state = 'running'), 0)::double precision as remaining_seconds,
+    coalesce(jsonb_agg(
+        jsonb_build_array(
+            j.ordinal, j.id, j.state, j.model, j.worker_id, coalesce(w.name, 'unknown'),
+            case when j.state = 'done' then j.result end
+        )
+        order by j.ordinal, j.popped_at, j.id
+    ) filter (where j.popped_at is not null), '[]') as taken
+from requests r
+join jobs j on j.request_id = r.id
+left join workers w on w.id = j.worker_id
+where r.id = $1
+group by r.id;
+
+-- name: job_watched
+-- Whose worker has a job, and whether anybody still wants it.
+select
+    j.request_id, w.user_id as owner_id,
+    j.state = 'running' and r.state = 'active' as wanted
+from jobs j
+join requests r on r.id = j.request_id
+left join workers w on w.id = j.worker_id
+where j.id = $1;

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Telling the horde how far a job is: beside the work, never in its way."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import structlog
+
+from openhorde.worker.agent import image
+from openhorde.worker.agent.api import Away, HordeApi, Refused
+from openhorde.worker.agent.backoff import Backoff
+from openhorde.worker.backends.base import ReportProgress
+from openhorde.worker.settings import WorkerSettings
+
+INTERVAL_SECONDS = 0.5
+UNKNOWN_STATUSES = (404, 405, 501)
+
+log = structlog.get_logger(__name__)
+
+
+class StepReports:
+    """Reports steps of running jobs; never again once the horde turns out not to know of it."""
+
+    def __init__(self, settings: WorkerSettings, api: HordeApi) -> None:
+        self._settings = settings
+        self._api = api
+        self._unknown = False
+
+    @contextlib.asynccontextmanager
+    async def following(
+        self, job_id: str, on_cancelled: Callable[[], Awaitable[None]]
+    ) -> AsyncIterator[ReportProgress]:
+        """Takes the steps of one job meanwhile, as quickly as they come.
+
+        Of those that come while a report is under way, or too soon after it, the last is told.
+        `on_cancelled` is called when the horde says that nobody wants the job any more.
+        """
+        latest: asyncio.Queue[tuple[int, int]] = asyncio.Queue(1)
+
+        def heard(step: int, steps: int) -> None:
+            if latest.full():
+                latest.get_nowait()
+            latest.put_nowait((step, steps))
+
+        reporting = asyncio.create_task(self._report(job_id, latest, on_cancelled))
+        try:
+            yield heard
+        finally:
+            reporting.cancel()
+            await asyncio.wait((reporting,))
+
+    async def _report(
+        self,
+        job_id: str,
+        latest: asyncio.Queue[tuple[int, int]],
+        on_cancelled: Callable[[], Awaitable[None]],
+    ) -> None:
+        backoff = Backoff(self._settings.retry_seconds, self._settings.retry_seconds_max)
+        while not self._unknown:
+            step, steps = await latest.get()
+            try:
+                cancelled = await self._api.report_steps(
+                    image.PROGRESS_PATH, image.steps_body(job_id, step, steps)
+                )
+            except Refused as error:
+                if error.status in UNKNOWN_STATUSES and error.rc is None:
+                    self._unknown = True
+                    log.info("the horde does not want to hear of steps", reason=str(error))
+                if self._unknown or error.final:
+                    return
+                pause_seconds = max(backoff.next_seconds(), error.retry_after_seconds or 0.0)
+            except Away:
+                pause_seconds = backoff.next_seconds()
+            else:
+                if cancelled:
+                    log.info("the request was cancelled", job=job_id)
+                    await on_cancelled()
+                    return
+                backoff.reset()
+                pause_seconds = INTERVAL_SECONDS
+            await asyncio.sleep(pause_seconds)
