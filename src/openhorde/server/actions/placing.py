@@ -55,24 +55,16 @@ async def store(
         counted_lanes = horde.queue.lanes_naming(request.models)
     asked, user_id = len(new.job_ids), requester.user_id
 
-    async def insert(statements: Statements, place: Place, others: int) -> Submitted:
-        return await requests.submit(
-            statements,
-            new,
-            place,
-            transfers,
-            concurrency=max(0, requester.concurrency - others),
-            counted_lanes=counted_lanes,
-        )
-
     async def attempt(place: Place) -> tuple[Submitted, int]:
         with horde.queue.submitting(new.kind, user_id, asked) as others:
+            concurrency = max(0, requester.concurrency - others)
+            terms = new, place, transfers, concurrency, counted_lanes
             if not upfront_milli:
-                return await insert(horde.statements, place, others), others
+                return await requests.submit(horde.statements, *terms), others
             # Only who must be covered waits for its turn among the requests of the same payer.
             async with horde.statements.transaction() as statements:
                 await _check_cover(statements, requester, upfront_milli)
-                return await insert(statements, place, others), others
+                return await requests.submit(statements, *terms), others
 
     async with horde.queue.following(new.kind, user_id) as is_known:
         # Nothing is awaited between finding the place and keeping where it ends.

@@ -64,7 +64,6 @@ async def submit(
     request: NewRequest,
     place: Place,
     transfers: Sequence[Transfer],
-    *,
     concurrency: int,
     counted_lanes: Sequence[int] | None,
 ) -> Submitted:
