@@ -10,8 +10,9 @@ from bench import load
 from bench.demand import complete_offer, picky_offer
 from bench.figures import Figure, Figures, percentiles_milli
 from bench.ground import LOAD_PROCESSES, Ground
-from bench.limits import lanes_of
 from bench.load import CallResult
+from bench.variety import offer_of
+from openhorde.server.domain.matching import fits
 
 POOL_CONNECTIONS = 12
 """As many as the server's pool has by default: more of pgbench's would not be the same work."""
@@ -32,6 +33,7 @@ async def pop_together(ground: Ground, figures: Figures) -> None:
 
 async def _pop_together(ground: Ground, figures: Figures, key: str, label: str, offer: Any) -> None:
     plan = ground.plan
+    await ground.serve()
     await ground.empty()
     pops = plan.crowd * plan.crowd_pops
     lanes = await _fill(ground, offer, pops * SPARE)
@@ -78,21 +80,22 @@ async def _pop_together(ground: Ground, figures: Figures, key: str, label: str, 
 
 
 async def _fill(ground: Ground, offer: Any, count: int) -> list[int]:
-    """Fill both queues with jobs that all fit this offer; their lanes."""
-    await ground.limits_queue.fill(len(ground.shapes) * 2)
-    claim = await ground.inside.claim_for(ground.inside_owners[0], offer("inside"))
-    lanes = lanes_of(claim)
-    await ground.limits_queue.clear()
+    """Fill both queues with jobs that all fit this offer; their lanes at the server."""
+    wanted = offer_of(offer("inside"), ground.inside.horde.reference)
+    places = [
+        number for number, needs in enumerate(ground.variety.templates) if fits(needs, wanted)
+    ]
     if offer is picky_offer:
-        lanes = lanes[:1]
+        places = places[:1]
     for queue in (ground.queue, ground.limits_queue):
-        await queue.fill(count, lanes)
-    return lanes
+        await queue.fill(count, [queue.templates[place] for place in places])
+    return [ground.queue.templates[place] for place in places]
 
 
 async def burst(ground: Ground, figures: Figures) -> None:
     """Requests from many accounts at the same instant, each on its own connection."""
     plan = ground.plan
+    await ground.serve()
     succeeded = 0
     seconds: list[float] = []
     latencies: list[float] = []

@@ -20,6 +20,8 @@ MODELS: Final = (
     "Rev Animated",
 )
 RARE_MODEL: Final = MODELS[-1]
+RARE_SIZE: Final = (448, 448)
+MODELS_ALL: Final = 240
 SHAPES_PER_MODEL: Final = 6
 BRIDGE_AGENT: Final = (
     "AI Horde Worker reGen:13.0.0:https://github.com/Haidra-Org/horde-worker-reGen"
@@ -46,9 +48,11 @@ def shapes(random: Random) -> tuple[Shape, ...]:
     found: dict[tuple[object, ...], Shape] = {}
     for number, model in enumerate(MODELS):
         weight = 2 if number < len(MODELS) // 2 else 1
-        # The first of each model is plain, so that a picky worker finds something too.
+        # The first of each model is plain; that of the rare model is so small that a picky worker
+        # finds it, and nothing else that would do with any model.
         wanted = len(found) + SHAPES_PER_MODEL
-        choice: tuple[object, ...] = (model, (512, 512), "k_euler_a", False, False, False)
+        plain_size = RARE_SIZE if model == RARE_MODEL else _SIZES[0]
+        choice: tuple[object, ...] = (model, plain_size, "k_euler_a", False, False, False)
         while len(found) < wanted:
             if choice not in found:
                 found[choice] = Shape(_request(random, *choice), weight)
@@ -104,20 +108,35 @@ def prompt(random: Random) -> str:
     return f"{', '.join(parts)}, {random.choice(_WAYS)} ### blurry, low quality, watermark"
 
 
+def all_models() -> tuple[str, ...]:
+    """The models of a large horde, the most popular first."""
+    return (*MODELS, *(f"Model {number:03}" for number in range(len(MODELS), MODELS_ALL)))
+
+
 def ordinary_offer(name: str) -> dict[str, Any]:
     """The pop of a worker with a good card and three quarters of the models."""
     return _offer(name, MODELS[: len(MODELS) * 3 // 4], 1024 * 1024)
 
 
 def complete_offer(name: str) -> dict[str, Any]:
-    """The pop of a worker that does everything."""
+    """The pop of a worker that does everything, with the models of the templates."""
     return _offer(name, MODELS, 2048 * 2048)
+
+
+def easy_offer(name: str) -> dict[str, Any]:
+    """The pop of a worker that does everything, with all models there are."""
+    return _offer(name, all_models(), 2048 * 2048)
+
+
+def offer_of_models(name: str, count: int) -> dict[str, Any]:
+    """The pop of a worker that does everything with the `count` most popular models."""
+    return _offer(name, all_models()[:count], 2048 * 2048)
 
 
 def picky_offer(name: str) -> dict[str, Any]:
     """The pop of a worker with one rare model, a small card and a careful owner."""
     careful = {"nsfw": False, "allow_post_processing": False, "allow_lora": False}
-    return _offer(name, (RARE_MODEL,), 512 * 512) | careful
+    return _offer(name, (RARE_MODEL,), RARE_SIZE[0] * RARE_SIZE[1]) | careful
 
 
 def _offer(name: str, models: tuple[str, ...], pixels_max: int) -> dict[str, Any]:

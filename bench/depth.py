@@ -1,57 +1,85 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""How long a pop and a check take, with so and so many requests waiting."""
+"""How long a pop and a check take, with so and so many waiting, for all sorts of workers."""
 
 from collections import Counter
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from bench import load
 from bench.calls import request_bytes
-from bench.demand import ordinary_offer, picky_offer
+from bench.demand import easy_offer, offer_of_models, picky_offer
 from bench.figures import Figure, Figures, percentile, percentiles_milli
 from bench.filling import Queue
 from bench.ground import Ground
 from bench.limits import lanes_of
+from bench.plan import Depth
 from bench.recording import Sent
+from bench.variety import offer_of
 
 BATCH_MAX = 100
 """After so many pops at most, new requests take the place of those that were taken."""
 
-PERCENTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
-WARM_UP_CALLS = 10
+PERCENTILES = {"p50": 0.5, "p99": 0.99}
+GROWTH_MAX = 1.5
 
 
-async def measure(ground: Ground, figures: Figures, depth: int) -> None:
+class Sort(NamedTuple):
+    """A sort of worker."""
+
+    key: str
+    label: str
+    offer: Callable[[str], dict[str, Any]]
+
+
+SORTS = (
+    Sort("pop", "pop, easy worker", easy_offer),
+    Sort("picky_pop", "pop, picky worker", picky_offer),
+    *(
+        Sort(
+            f"models_{count}_pop",
+            f"pop, worker with {count} model{'s' if count > 1 else ''}",
+            partial(offer_of_models, count=count),
+        )
+        for count in (1, 20, 200)
+    ),
+)
+
+
+async def measure(ground: Ground, figures: Figures, depth: Depth) -> None:
     """Fill both queues and measure on the one through HTTP, on the other with pgbench."""
-    await ground.empty()
-    await ground.calm()
-    first = ground.limits_queue.next_number
-    for queue in (ground.queue, ground.limits_queue):
-        await queue.fill(depth)
-    details: dict[str, Any] = {"depth": depth}
-    figures.details[f"depth_{depth}"] = details
-    await _checks(ground, figures, depth, first)
-    ground.show(0.2)
-    for name, offer, pops, limit_pops, shown in (
-        ("pop", ordinary_offer, ground.plan.pops, ground.plan.limit_pops, 0.2),
-        ("picky_pop", picky_offer, ground.plan.picky_pops, ground.plan.limit_picky_pops, 0.6),
-    ):
-        claim = await ground.inside.claim_for(ground.inside_owners[0], offer(f"{name} inside"))
+    await ground.serve()
+    turns = await ground.vary(depth.waiting, depth.lanes)
+    first = ground.limits_queue.next_number - depth.waiting
+    details: dict[str, Any] = {"depth": depth.waiting, "lanes": len(set(turns))}
+    figures.details[f"depth_{depth.waiting}"] = details
+    ground.show(0.3)
+    await _checks(ground, figures, depth.waiting, first)
+    reference = ground.inside.horde.reference
+    for number, sort in enumerate(SORTS):
+        name = f"{sort.key} {depth.waiting}"
+        share = ground.variety.fitting_share(turns, offer_of(sort.offer(name), reference))
+        batch = max(1, min(BATCH_MAX, round(share * depth.waiting) // 4))
+        claim = await ground.inside.claim_for(ground.inside_owners[0], sort.offer(f"{name} inside"))
         await ground.limits_queue.refill()
-        lanes = lanes_of(claim)
-        fitting = await ground.limits_queue.waiting(lanes)
-        batch = max(1, min(BATCH_MAX, fitting // 4))
-        seconds, empty, errors = await _pops(ground, offer(f"{name} worker"), pops, batch, shown)
-        limits = await _claims(ground, claim, limit_pops, batch)
-        details[name] = {
-            "fitting_share": fitting / depth,
+        seconds, empty, errors = await pops(ground, sort.offer(name), ground.plan.pops, batch)
+        limits = await claims(ground, claim, ground.plan.limit_pops)
+        details[sort.key] = {
+            "fitting_share": share,
             "empty": empty,
             "errors": dict(errors.most_common(5)),
             "latency_ms": percentiles_milli(seconds),
             "limit_latency_ms": percentiles_milli(limits),
         }
-        label = "pop" if name == "pop" else f"pop, picky ({fitting / depth:.1%} fits)"
-        _add(figures, name, label, depth, seconds, limits)
+        add_times(
+            figures,
+            f"{sort.key}_{depth.waiting}",
+            f"{sort.label}, {depth.waiting:,} waiting",
+            seconds,
+            limits,
+        )
+        ground.show(0.3 + 0.7 * (number + 1) / len(SORTS))
 
 
 async def _checks(ground: Ground, figures: Figures, depth: int, first: int) -> None:
@@ -60,7 +88,8 @@ async def _checks(ground: Ground, figures: Figures, depth: int, first: int) -> N
         request_bytes("GET", f"/api/v2/generate/check/{ids[number % len(ids)]}")
         for number in range(ground.plan.checks)
     ]
-    await ground.load(load.sequence, ground.server.port, calls[:WARM_UP_CALLS], 200)
+    warm_up = calls[: ground.plan.warm_up_calls]
+    await ground.load(load.sequence, ground.server.port, warm_up, 200)
     result = await ground.load(load.sequence, ground.server.port, calls, 200)
     looked_at = UUID((await ground.limits_queue.request_ids(1))[0])
     recorded = await ground.inside.check(looked_at)
@@ -71,53 +100,56 @@ async def _checks(ground: Ground, figures: Figures, depth: int, first: int) -> N
         "latency_ms": percentiles_milli(result.latencies),
         "limit_latency_ms": percentiles_milli(limit.latencies),
     }
-    _add(figures, "check", "check", depth, result.latencies, limit.latencies)
+    add_times(
+        figures,
+        f"check_{depth}",
+        f"check, {depth:,} waiting",
+        result.latencies,
+        limit.latencies,
+    )
 
 
-async def _pops(
-    ground: Ground, offer: dict[str, Any], pops: int, batch: int, shown: float
+async def pops(
+    ground: Ground, offer: dict[str, Any], count: int, batch: int
 ) -> tuple[list[float], int, Counter[str]]:
-    """One worker pops again and again; the queue is topped up in between."""
+    """One worker pops again and again, the queue is topped up in between: seconds of each pop after
+    the warm-up, how many brought nothing, errors."""
     pop = ground.pop_bytes(offer)
-    await ground.load(load.sequence, ground.server.port, [pop] * min(batch, WARM_UP_CALLS), 200)
-    await ground.queue.refill()
+    warm_up = ground.plan.warm_up_calls
     seconds: list[float] = []
     empty, errors = 0, Counter[str]()
-    while len(seconds) < pops:
-        count = min(batch, pops - len(seconds))
-        result = await ground.load(load.sequence, ground.server.port, [pop] * count, 200)
+    while len(seconds) < warm_up + count:
+        wanted = min(batch, warm_up + count - len(seconds))
+        result = await ground.load(load.sequence, ground.server.port, [pop] * wanted, 200)
         seconds += result.latencies
         empty += result.empty
         errors += result.errors
         await ground.queue.refill()
-        ground.show(shown + 0.3 * len(seconds) / pops)
-    return seconds, empty, errors
+    return seconds[warm_up:], empty, errors
 
 
-async def _claims(ground: Ground, claim: Sent, pops: int, batch: int) -> list[float]:
+async def claims(ground: Ground, claim: Sent, count: int) -> list[float]:
+    """The same statement by pgbench: seconds of each."""
     script = await ground.scripts.claim(claim)
     seconds: list[float] = []
     queue: Queue = ground.limits_queue
-    while len(seconds) < pops:
-        count = min(batch, pops - len(seconds))
-        seconds += (await ground.pgbench.run(script, clients=1, transactions=count)).latencies
+    batch = max(1, min(BATCH_MAX, await queue.waiting(lanes_of(claim)) // 4))
+    while len(seconds) < count:
+        wanted = min(batch, count - len(seconds))
+        seconds += (await ground.pgbench.run(script, clients=1, transactions=wanted)).latencies
         await queue.refill()
     return seconds
 
 
-def _add(
-    figures: Figures,
-    name: str,
-    label: str,
-    depth: int,
-    seconds: list[float],
-    limits: list[float],
+def add_times(
+    figures: Figures, key: str, label: str, seconds: list[float], limits: list[float]
 ) -> None:
+    """Add the percentiles of a call."""
     for word, share in PERCENTILES.items():
         figures.add(
             Figure(
-                key=f"{name}_{depth}_{word}_ms",
-                label=f"{label}, {depth:,} waiting, {word}",
+                key=f"{key}_{word}_ms",
+                label=f"{label}, {word}",
                 value=percentile(seconds, share) * 1000,
                 unit="ms",
                 limit=percentile(limits, share) * 1000,
@@ -125,20 +157,22 @@ def _add(
         )
 
 
-def compare(figures: Figures, depths: tuple[int, ...]) -> None:
+def compare(figures: Figures, depths: tuple[Depth, ...]) -> None:
     """How much slower the deepest queue is than the shallowest."""
-    for name, label in (("pop", "pop"), ("picky_pop", "picky pop"), ("check", "check")):
-        low = figures.value(f"{name}_{depths[0]}_p99_ms")
-        high = figures.value(f"{name}_{depths[-1]}_p99_ms")
+    low_depth, high_depth = depths[0].waiting, depths[-1].waiting
+    for name, label in [*((sort.key, sort.label) for sort in SORTS), ("check", "check")]:
+        low = figures.value(f"{name}_{low_depth}_p99_ms")
+        high = figures.value(f"{name}_{high_depth}_p99_ms")
         assert low.limit is not None
         assert high.limit is not None
         figures.add(
             Figure(
                 key=f"{name}_growth",
-                label=f"{label} p99: {depths[-1]:,} waiting against {depths[0]:,}",
+                label=f"{label}, p99: {high_depth:,} waiting against {low_depth:,}",
                 value=high.value / low.value,
                 unit="times",
                 limit=high.limit / low.limit,
-                target="at most 2" if name != "check" else "",
+                target="at most 1.5" if name != "check" else "",
+                target_value=GROWTH_MAX if name != "check" else None,
             )
         )

@@ -10,7 +10,8 @@ from typing import Any
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
     """One number. `limit` is what pgbench reached with the same statements (or what `limit_is`
-    says); null where there is none. `target` is what the project aims at, in words."""
+    says); null where there is none. `target` is what the project aims at, in words, and
+    `target_value` as a number of the same unit."""
 
     key: str
     label: str
@@ -19,6 +20,7 @@ class Figure:
     limit: float | None = None
     limit_is: str = "pgbench, same statements"
     target: str = ""
+    target_value: float | None = None
 
     @property
     def ratio(self) -> float | None:
@@ -36,6 +38,7 @@ class Figure:
             "limit_is": self.limit_is if self.limit is not None else None,
             "ratio": rounded(self.ratio),
             "target": self.target or None,
+            "target_value": self.target_value,
         }
 
 

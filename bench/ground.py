@@ -6,7 +6,7 @@ import multiprocessing
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 from typing import Any, ParamSpec, TypeVar
 
@@ -17,15 +17,20 @@ from bench.calls import request_bytes
 from bench.demand import Shape, shapes
 from bench.filling import Queue
 from bench.limits import Pgbench, ScriptWriter
-from bench.machine import family_seconds, process_seconds
+from bench.machine import family_seconds
 from bench.plan import Plan
 from bench.recording import HordeInside, open_inside
 from bench.stage import Cluster, Server, open_cluster, open_server
+from bench.variety import Variety, varied
+from openhorde.server.actions.requests import as_requester
 from openhorde.server.boot import upgrade_database
 from openhorde.server.settings import ServerSettings
 
 ASKERS = 64
 OWNERS = 4
+HOT_ASKER = 0
+"""This one may have a million jobs waiting."""
+
 LOAD_PROCESSES = 2
 
 Arguments = ParamSpec("Arguments")
@@ -41,8 +46,8 @@ class Ground:
     plan: Plan
     random: Random
     shapes: tuple[Shape, ...]
+    variety: Variety
     cluster: Cluster
-    server: Server
     connection: asyncpg.Connection
     queue: Queue
     limits_queue: Queue
@@ -55,6 +60,30 @@ class Ground:
     scripts: ScriptWriter
     pool: ProcessPoolExecutor
     show: Callable[[float], None]
+    _server: Server | None = None
+    _serving: AsyncExitStack = field(default_factory=AsyncExitStack)
+    _processes: int = 0
+
+    async def serve(self, processes: int | None = None) -> None:
+        """Have the server run with so many processes; another one is stopped first."""
+        processes = processes or self.plan.served_by
+        if self._processes != processes:
+            await self.stop_serving()
+            self._server = await self._serving.enter_async_context(
+                open_server(self.cluster.folder, processes=processes)
+            )
+            self._processes = processes
+
+    async def stop_serving(self) -> None:
+        """Stop the server, if one runs."""
+        self._server, self._processes = None, 0
+        await self._serving.aclose()
+
+    @property
+    def server(self) -> Server:
+        """The server that runs."""
+        assert self._server is not None
+        return self._server
 
     async def load(
         self,
@@ -68,7 +97,7 @@ class Ground:
     def cpu_seconds(self) -> tuple[float, float]:
         """What the server and the database have used so far."""
         return (
-            process_seconds(self.server.process_id),
+            family_seconds(self.server.process_id),
             family_seconds(self.cluster.process_id),
         )
 
@@ -92,7 +121,7 @@ class Ground:
         for _ in range(self.plan.calm_seconds_max):
             left = await self.connection.fetchval(
                 "select exists (select from transfers_unfolded)"
-                " or exists (select from deliveries where not counted)"
+                " or exists (select from deliveries_uncounted)"
             )
             if not left:
                 return
@@ -102,6 +131,24 @@ class Ground:
         """Clear both queues."""
         await self.queue.clear()
         await self.limits_queue.clear()
+
+    async def vary(
+        self, waiting: int, lanes: int, *, hot: tuple[int, int] | None = None
+    ) -> list[int]:
+        """Fill both queues, emptied before, with requests in so many lanes; the lane of each, as
+        a place in `variety`. With `hot` (user, requests) so many are that user's."""
+        await self.empty()
+        await self.calm()
+        turns = self.variety.turns(waiting, lanes)
+        rows = (*self.variety.lanes, *self.variety.rare)
+        used = sorted(set(turns))
+
+        async def fill(queue: Queue) -> None:
+            numbers = dict(zip(used, await queue.open_lanes([rows[n] for n in used]), strict=True))
+            await queue.fill(waiting, [numbers[turn] for turn in turns], hot=hot)
+
+        await asyncio.gather(fill(self.queue), fill(self.limits_queue))
+        return turns
 
 
 @asynccontextmanager
@@ -120,8 +167,11 @@ async def open_ground(
             await upgrade_database(ServerSettings(data=data, database_url=dsn), phase="all")
         async with open_inside(data, cluster.dsn) as there:
             askers, owners = await _accounts(there, asked)
+            await _unbind(there, [f"Asker {HOT_ASKER}"])
         inside = await stack.enter_async_context(open_inside(data, cluster.limits_dsn))
         inside_askers, inside_owners = await _accounts(inside, asked)
+        # pgbench asks as one and the same user, where the load asks as many.
+        await _unbind(inside, [f"Asker {number}" for number in range(ASKERS)])
         queues = []
         for dsn in (cluster.dsn, cluster.limits_dsn):
             connection = await asyncpg.connect(dsn)
@@ -130,8 +180,6 @@ async def open_ground(
             await queue.keep_templates([shape.weight for shape in asked])
             queues.append((connection, queue))
         (connection, queue), (limits_connection, limits_queue) = queues
-        tell("starting the server")
-        server = await stack.enter_async_context(open_server(data))
         pool = stack.enter_context(
             ProcessPoolExecutor(LOAD_PROCESSES, multiprocessing.get_context("spawn"))
         )
@@ -139,12 +187,12 @@ async def open_ground(
         await asyncio.gather(
             *(asyncio.to_thread(pool.submit(load.ready).result) for _ in range(LOAD_PROCESSES))
         )
-        yield Ground(
+        ground = Ground(
             plan=plan,
             random=random,
             shapes=asked,
+            variety=await _variety(plan, random, asked, inside, inside_askers[0]),
             cluster=cluster,
-            server=server,
             connection=connection,
             queue=queue,
             limits_queue=limits_queue,
@@ -158,6 +206,24 @@ async def open_ground(
             pool=pool,
             show=show,
         )
+        stack.push_async_callback(ground.stop_serving)
+        yield ground
+
+
+async def _unbind(inside: HordeInside, usernames: Sequence[str]) -> None:
+    """Let users have a million jobs waiting."""
+    await inside.horde.pool.execute(
+        "update users set concurrency = 1000000 where username = any ($1)", usernames
+    )
+
+
+async def _variety(
+    plan: Plan, random: Random, asked: Sequence[Shape], inside: HordeInside, asker: str
+) -> Variety:
+    account = await inside.horde.accounts.by_key(asker)
+    assert account is not None
+    lanes_max = max(depth.lanes for depth in (*plan.depths, plan.hot))
+    return varied(random, asked, lanes_max, as_requester(account), inside.horde.reference)
 
 
 async def _accounts(inside: HordeInside, asked: Sequence[Shape]) -> tuple[list[str], list[str]]:

@@ -98,6 +98,11 @@ class ScriptWriter:
         lines = [await self._statement(sent, own) + ";" for sent in recorded.ask]
         return Script("\n".join(["\\set n :n + 1", *lines, ""]), self._variables)
 
+    async def handover(self, recorded: Lifecycle, claim: Sent) -> Script:
+        """Submit, then claim."""
+        script = await self.ask(recorded)
+        return Script(f"{script.text}{await self._claim(claim)} \\gset taken_\n", self._variables)
+
     async def claim(self, sent: Sent) -> Script:
         """Claim alone; while it warms up, of no lane."""
         self._variables = {}

@@ -118,7 +118,7 @@ async def _lifecycle(line: Line, slot: Slot, ask: bytes, window: Window) -> dict
     """One lifecycle. Whoever pops gets the best job there is, so it may be a neighbour's; then
     the neighbour delivers ours, and the status is asked for until it is done."""
     times: dict[str, list[float]] = {"ask": [], "pop": [], "submit": [], "status": []}
-    request_id = _id_in(await _timed(line, ask, times["ask"], 202))
+    request_id = id_in(await _timed(line, ask, times["ask"], 202))
     # A lifecycle that is begun is finished, else its job would stay behind; but not for ever.
     deadline = window.ends_at + 30
     while True:
@@ -126,7 +126,7 @@ async def _lifecycle(line: Line, slot: Slot, ask: bytes, window: Window) -> dict
         if NOTHING not in popped:
             break
         await _pause(deadline)
-    body = _SUBMIT_HEAD + _id_in(popped) + _SUBMIT_TAIL
+    body = delivery(id_in(popped))
     head = request_head(
         "POST", "/api/v2/generate/submit", api_key=slot.owner_key, body_bytes=len(body)
     )
@@ -152,7 +152,13 @@ async def _timed(line: Line, request: bytes, times: list[float], status: int) ->
     return answer.body
 
 
-def _id_in(body: bytes) -> bytes:
+def delivery(job_id: bytes) -> bytes:
+    """What a worker says that has uploaded its result."""
+    return _SUBMIT_HEAD + job_id + _SUBMIT_TAIL
+
+
+def id_in(body: bytes) -> bytes:
+    """The first id in an answer."""
     start = body.index(_ID) + len(_ID)
     return body[start : start + _ID_LENGTH]
 

@@ -41,6 +41,33 @@ def process_seconds(process_id: int) -> float:
 
 def family_seconds(process_id: int) -> float:
     """CPU time of a process and all its descendants, living or not."""
+    total = 0.0
+    for member in _family(process_id):
+        try:
+            total += process_seconds(member)
+        except OSError:
+            continue  # It ended while we looked.
+    return total
+
+
+def family_memory_bytes(process_id: int) -> dict[str, int]:
+    """Memory of a process and all its living descendants: `rss` (what is resident, shared pages
+    counted once for each) and `pss` (shared pages divided among those who share them)."""
+    found = {"rss": 0, "pss": 0}
+    for member in _family(process_id):
+        try:
+            lines = Path(f"/proc/{member}/smaps_rollup").read_text().splitlines()
+        except OSError:
+            continue
+        for line in lines:
+            name, _, rest = line.partition(":")
+            if name.lower() in found:
+                found[name.lower()] += int(rest.split()[0]) * 1024
+    return found
+
+
+def _family(process_id: int) -> list[int]:
+    """A process and its living descendants."""
     children: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -49,15 +76,12 @@ def family_seconds(process_id: int) -> float:
             except (OSError, IndexError):
                 continue  # It ended while we looked.
             children.setdefault(parent, []).append(int(entry.name))
-    total, todo = 0.0, [process_id]
+    found, todo = [], [process_id]
     while todo:
         current = todo.pop()
-        try:
-            total += process_seconds(current)
-        except OSError:
-            continue
+        found.append(current)
         todo += children.get(current, [])
-    return total
+    return found
 
 
 def busy_seconds() -> float:

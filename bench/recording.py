@@ -16,12 +16,10 @@ import msgspec
 from bench.demand import CLIENT_AGENT, complete_offer
 from openhorde.server.actions import requests, users, work
 from openhorde.server.actions.horde import Horde
-from openhorde.server.actions.queue import Fitting
 from openhorde.server.actions.work import Delivery
 from openhorde.server.boot import open_horde
-from openhorde.server.domain.kinds import image
-from openhorde.server.domain.needs import Offer
 from openhorde.server.settings import ServerSettings
+from openhorde.server.store.statements import Statements
 from openhorde.server.tasks import fold_ledger
 from openhorde.wire.requests import ImageRequest
 from openhorde.wire.work import ImagePop
@@ -58,17 +56,30 @@ class HordeInside:
     def __init__(self, horde: Horde) -> None:
         self.horde = horde
         self._sent: list[Sent] = []
-        for method in _METHODS:
-            self._listen(method)
+        self._listen(horde.statements)
 
-    def _listen(self, method: str) -> None:
-        genuine = getattr(self.horde.statements, method)
+    def _listen(self, statements: Statements) -> None:
+        """Hear all that is sent, also within transactions."""
+        for method in _METHODS:
+            self._listen_to(statements, method)
+        genuine = statements.transaction
+
+        @asynccontextmanager
+        async def transaction() -> AsyncIterator[Statements]:
+            async with genuine() as inner:
+                self._listen(inner)
+                yield inner
+
+        setattr(statements, "transaction", transaction)  # noqa: B010 - mypy minds the other way
+
+    def _listen_to(self, statements: Statements, method: str) -> None:
+        genuine = getattr(statements, method)
 
         async def listening(name: str, *arguments: object) -> Any:
             self._sent.append(Sent(name, self.horde.queries[name].sql, arguments))
             return await genuine(name, *arguments)
 
-        setattr(self.horde.statements, method, listening)
+        setattr(statements, method, listening)
 
     def _heard(self) -> list[Sent]:
         sent, self._sent = self._sent, []
@@ -116,10 +127,25 @@ class HordeInside:
 
     async def claim_for(self, key: str, offer: dict[str, Any]) -> Sent:
         """The statement with which this worker would now be given a job."""
-        await self.horde.queue.fitting(Fitting(Offer(kind=image.NAME)), fresh=True)
+        await self.horde.queue.start()
         self._heard()
         await self.pop(key, offer)
         return [sent for sent in self._heard() if sent.name == "claim_jobs"][-1]
+
+    async def asking(self, key: str, request: dict[str, Any]) -> Lifecycle:
+        """A submit alone, the second of two; the jobs are left to wait."""
+        for _ in range(2):
+            self._heard()
+            request_id = await self.ask(key, request)
+        ask = _of_every_call(self._heard())
+        job_ids = next(
+            argument
+            for sent in ask
+            if sent.name == "submit_request"
+            for argument in sent.arguments
+            if isinstance(argument, list) and argument and isinstance(argument[0], UUID)
+        )
+        return Lifecycle(ask, (), (), request_id, job_ids[0])
 
     async def check(self, request_id: UUID) -> Sent:
         """The statement that looks at a request."""
@@ -140,7 +166,7 @@ class HordeInside:
             delivery = Delivery(job_id=job_id, faulted=False, picture=None, seed=1234, metadata=[])
             await work.deliver(self.horde, account, delivery)
             submit = self._heard()
-            await requests.results(self.horde, await requests.check(self.horde, request_id))
+            await requests.read(self.horde, request_id)
             status = self._heard()
         keep = _of_every_call
         return Lifecycle(keep(ask), keep(submit), keep(status), request_id, job_id)
@@ -149,11 +175,13 @@ class HordeInside:
 def _of_every_call(sent: Sequence[Sent]) -> list[Sent]:
     """Without what a call sends only now and then: depth of the queue, workers online, keys."""
     hot = {
+        # Where a submit must be covered in advance, its payer's kudos are counted each time.
+        "available_kudos",
+        "lock_payer",
         "submit_request",
         "job_facts",
         "deliver_job",
-        "check_request",
-        "request_results",
+        "watch_request",
     }
     return [each for each in sent if each.name in hot]
 

@@ -44,23 +44,26 @@ def show(console: Console, figures: Figures, machine: dict[str, Any]) -> None:
         aim = f" [dim](aim: {figure.target})[/]" if figure.target else ""
         table.add_row(
             figure.label + aim,
-            f"{_number(figure.value)} {figure.unit}",
-            _number(figure.limit),
-            _number(figure.ratio),
+            f"{number_shown(figure.value)} {figure.unit}",
+            number_shown(figure.limit),
+            number_shown(figure.ratio),
         )
     console.print(table)
 
 
 def _caption(figures: Figures, machine: dict[str, Any]) -> str:
-    others = figures.details["lifecycle"]["cpus_taken_by_others"]
-    return (
+    said = (
         f"{machine['cpu_count']} × {machine['cpu_model']}, Python {machine['python']},"
-        f" PostgreSQL {machine['postgres']}, {machine['date']}; other programs took {others} CPUs"
-        " while lifecycles were counted"
+        f" PostgreSQL {machine['postgres']}, {machine['date']}"
     )
+    if lifecycle := figures.details.get("lifecycle"):
+        others = lifecycle["cpus_taken_by_others"]
+        said += f"; other programs took {others} CPUs while lifecycles were counted"
+    return said
 
 
-def _number(value: float | None) -> str:
+def number_shown(value: float | None) -> str:
+    """A number as people read it; a dash for none."""
     short = rounded(value)
     if short is None:
         return "–"

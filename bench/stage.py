@@ -57,22 +57,24 @@ async def open_cluster() -> AsyncIterator[Cluster]:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A running server."""
+    """A running server: its port, and the process that was started (it may have children)."""
 
     port: int
     process_id: int
 
 
 @asynccontextmanager
-async def open_server(data: Path) -> AsyncIterator[Server]:
-    """`horde serve` on a free port: one process, default settings, no rate limits."""
+async def open_server(data: Path, *, processes: int = 1) -> AsyncIterator[Server]:
+    """`horde serve` on a free port: default settings, no rate limits."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     surroundings = {name: v for name, v in os.environ.items() if not name.startswith("OPENHORDE_")}
-    with (data / "server.log").open("wb") as log:
+    options = ("--processes", str(processes)) if processes > 1 else ()
+    words_file = data / f"server-{port}.log"
+    with words_file.open("wb") as log:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "openhorde.cli.main", "serve"),
-            *("--port", str(port), "--data", str(data)),
+            *("--port", str(port), "--data", str(data), *options),
             env=surroundings | {"OPENHORDE_KNOWN_MODELS": "*", "OPENHORDE_RATE_LIMITS": "off"},
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -82,7 +84,7 @@ async def open_server(data: Path) -> AsyncIterator[Server]:
         await _until_it_answers(process, port)
         yield Server(port, process.pid)
     except Exception as error:
-        words = await asyncio.to_thread((data / "server.log").read_text, errors="replace")
+        words = await asyncio.to_thread(words_file.read_text, errors="replace")
         state = "runs" if process.returncode is None else f"ended with {process.returncode}"
         error.add_note(f"the server {state}; its last words: {words[-2000:]}")
         raise
