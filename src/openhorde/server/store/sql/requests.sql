@@ -1,4 +1,5 @@
 -- SPDX-License-Identifier: AGPL-3.0-or-later
+-- On `state || ''` see work.sql.
 
 -- name: submit_request
 -- Store a request, its jobs and its transfers (whose source is the request), unless the user would
@@ -97,7 +98,7 @@ with request as (
 )
 update jobs set state = 'cancelled', finished_at = now()
 from request
-where jobs.request_id = request.id and jobs.state = 'waiting';
+where jobs.request_id = request.id and jobs.state || '' = 'waiting';
 
 -- name: end_requests
 -- Note the end of those of the given requests of which no job is open.
@@ -144,19 +145,19 @@ with request as (
     update requests r
     set ended_at = now(), state = case
         when r.state = 'active' and exists (
-            select from jobs j where j.request_id = r.id and j.state = 'waiting'
+            select from jobs j where j.request_id = r.id and j.state || '' = 'waiting'
         ) then 'expired'
         else r.state
     end
     where id = any ($1::uuid[]) and ended_at is null
         and not exists (
-            select from jobs j where j.request_id = r.id and j.state = 'running'
+            select from jobs j where j.request_id = r.id and j.state || '' = 'running'
         )
     returning id
 ), withdrawn as (
     update jobs set state = 'expired', finished_at = now()
     from request
-    where jobs.request_id = request.id and jobs.state = 'waiting'
+    where jobs.request_id = request.id and jobs.state || '' = 'waiting'
 )
 select id from request;
 

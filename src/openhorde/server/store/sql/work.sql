@@ -1,4 +1,6 @@
 -- SPDX-License-Identifier: AGPL-3.0-or-later
+-- Where one job or one request is meant, the state is compared as `state || ''`: so the planner cannot
+-- take an index of all jobs that wait or run, which looks small whenever few happen to.
 
 -- name: claim_jobs
 -- Hand a worker the best-ranked job of the given lanes (its owner's and friends' first), and more
@@ -9,10 +11,11 @@
 with favoured as (
     select best.id, best.request_id, best.lane
     from unnest($10::integer[]) as mine (lane)
+    cross join unnest($6::integer[]) as friend (id)
     cross join lateral (
         select j.id, j.request_id, j.lane, j.rank
         from jobs j
-        where j.state = 'waiting' and j.lane = mine.lane and j.user_id = any ($6::integer[])
+        where j.state = 'waiting' and j.lane + 0 = mine.lane and j.user_id = friend.id
             and (
                 cardinality($8::text[]) = 0
                 or not exists (
@@ -80,7 +83,7 @@ with favoured as (
     cross join lateral (
         select j.id
         from jobs j
-        where j.request_id = t.request_id and j.state = 'waiting' and j.id <> t.id
+        where j.request_id = t.request_id and j.state || '' = 'waiting' and j.id <> t.id
         order by j.ordinal
         limit t.amount - 1
         for update of j skip locked
@@ -257,7 +260,7 @@ from jobs where state = 'running' group by kind, worker_id;
 update jobs
 set state = 'waiting', worker_id = null, model = null, popped_at = null, deadline_at = null,
     reward_milli = null, price_milli = null
-where id = any ($1::uuid[]) and state = 'running'
+where id = any ($1::uuid[]) and state || '' = 'running'
 returning request_id, kind, lane, rank, user_id;
 
 -- name: lock_request_of_job
@@ -287,7 +290,7 @@ where j.id = $1;
 with delivered as (
     update jobs
     set state = 'done', finished_at = now(), result = $2::jsonb, paid_milli = $3
-    where id = $1 and state = 'running'
+    where id = $1 and state || '' = 'running'
     returning id, request_id, kind, worker_id, user_id, model, things, popped_at, reward_milli
 ), ended as (
     update requests r set ended_at = now()
@@ -332,7 +335,7 @@ select exists (select from delivered) as taken;
 -- worker that gives up what was cancelled has not failed.
 with failed as (
     update jobs set state = 'faulted', finished_at = now(), result = $3::jsonb
-    where id = $1 and state = 'running'
+    where id = $1 and state || '' = 'running'
     returning id, request_id, kind, lane, rank, user_id, ordinal, things, worker_id, model,
         popped_at
 ), judged as (
@@ -355,7 +358,7 @@ with failed as (
     update jobs j set state = 'cancelled', finished_at = now()
     from judged
     where j.request_id = judged.request_id and judged.wanted and judged.hopeless
-        and j.state = 'waiting'
+        and j.state || '' = 'waiting'
 ), noted as (
     insert into deliveries_uncounted (
         job_id, kind, outcome, worker_id, owner_id, user_id, model, things, seconds, reward_milli
