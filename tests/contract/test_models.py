@@ -6,6 +6,7 @@ from uuid import uuid4
 import httpx
 import pytest
 from contract.wire import Person, ask, assert_is, hand_in, image_body, picture, regen_pop, take
+from processes import wait_until
 
 MODEL = "model of the contract"
 
@@ -90,6 +91,10 @@ def test_accounts(http: httpx.Client, alice: Person, bob: Person) -> None:
 def test_kudos_and_accounts_that_change(http: httpx.Client, alice: Person, bob: Person) -> None:
     mine = http.get("/api/v2/find_user", headers=bob.headers).json()
     moved = {"username": mine["username"], "amount": 3}
+    wait_until(
+        lambda: http.get("/api/v2/find_user", headers=alice.headers).json()["kudos"] >= 3,
+        "Alice's kudos are in her balance",
+    )
     sent = http.post("/api/v2/kudos/transfer", headers=alice.headers, json=moved)
     assert sent.status_code == 200
     assert_is("KudosTransferred", sent.json())

@@ -100,7 +100,11 @@ class Lanes:
 
     def live(self, after: int = 0, up_to: int | None = None) -> list[int]:
         """Lanes in which jobs wait, as far as is known, with numbers in (after, up_to]."""
-        return [lane for lane in self._heads if lane > after and (up_to is None or lane <= up_to)]
+        last = max(self.newest, after) if up_to is None else up_to
+        numbers = range(after + 1, last + 1)
+        if len(numbers) < len(self._heads):
+            return [lane for lane in numbers if lane in self._heads]
+        return [lane for lane in self._heads if lane in numbers]
 
     def least_rank(self, kind: str) -> int | None:
         """The rank at the head of a kind's queue."""
