@@ -181,7 +181,7 @@ def _of_every_call(sent: Sequence[Sent]) -> list[Sent]:
         "submit_request",
         "job_facts",
         "deliver_job",
-        "watch_request",
+        "check_request",
     }
     return [each for each in sent if each.name in hot]
 

@@ -18,6 +18,7 @@ from openhorde.server.actions.queue import Queue
 from openhorde.server.domain.needs import Needs, Offer
 from openhorde.server.domain.refusals import Refusal
 from openhorde.server.store import work as stored
+from openhorde.server.store.signals import Signals
 from openhorde.server.tasks import prune_lanes
 
 
@@ -107,10 +108,9 @@ async def test_a_lane_is_forgotten_only_when_nothing_is_in_it(horde: Horde, cast
 
 async def test_a_queue_that_heard_nothing_finds_what_waits(horde: Horde, cast: Cast) -> None:
     alice = await cast.alice()
-    deaf = Queue(horde.statements, horde.signals)
+    deaf = Queue(horde.statements, Signals("", horde.queries))
     await deaf.start()
-    await horde.pool.execute("select 1")
-    await ask(replace(horde, queue=Queue(horde.statements, horde.signals)), alice)
+    await ask(horde, alice)
     lane = await horde.pool.fetchval("select lane from jobs")
     needs = (await stored.lanes_by_id(horde.statements, [lane]))[lane]
     offer = Offer(

@@ -11,8 +11,8 @@ from cast import Cast, ask, delivery, take
 
 from openhorde.server.actions import work
 from openhorde.server.actions.horde import Horde
-from openhorde.server.actions.verify_ledger import root_of
 from openhorde.server.api.app import create_app
+from openhorde.server.boot import root_of
 from openhorde.server.domain.chain import Head, root_message
 from openhorde.server.kit.signing import is_signed
 from openhorde.server.store import chain

@@ -5,6 +5,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import date
 from pathlib import Path
 
 import asyncpg
@@ -20,7 +21,7 @@ from openhorde.server.actions.queue import Queue
 from openhorde.server.actions.skipped import Skips
 from openhorde.server.actions.steps import StepReports
 from openhorde.server.actions.users import AddedUser
-from openhorde.server.actions.verify_ledger import Progress, Report, root_of, verify
+from openhorde.server.actions.verify_ledger import Progress, Report, verify
 from openhorde.server.actions.waiting import Waiters
 from openhorde.server.actions.watching import Watches
 from openhorde.server.actions.workforce import Workforce
@@ -42,6 +43,7 @@ from openhorde.server.kit.shared_counts import SharedCounts, share_memory
 from openhorde.server.kit.signing import keep_signing_key
 from openhorde.server.settings import ServerSettings, SettingError
 from openhorde.server.store.blobs import Blobs, local_blobs, s3_blobs
+from openhorde.server.store.chain import Root
 from openhorde.server.store.signals import open_signals
 from openhorde.server.store.statements import Statements
 from openhorde.server.store.upkeep import keep_secret
@@ -250,6 +252,17 @@ async def _blobs(
         )
     secret = await keep_secret(statements, "blob-links", secrets.token_bytes(32))
     return local_blobs(settings.data / "pictures", public_url, secret, clock)
+
+
+def root_of(shown: LedgerRoot) -> Root:
+    """A root as it is kept outside. Raises ValueError where it is not one."""
+    return Root(
+        day=date.fromisoformat(shown.day),
+        block=shown.block,
+        hash=bytes.fromhex(shown.hash),
+        public_key=bytes.fromhex(shown.public_key),
+        signature=bytes.fromhex(shown.signature),
+    )
 
 
 async def verify_ledger(

@@ -9,7 +9,6 @@ from msgspec import Struct
 from openhorde.simulation.population import TIERS
 
 WINDOW_SECONDS: Final = 600.0
-STARVED_SECONDS: Final = 1200.0
 
 
 class Served(Struct, frozen=True):

@@ -95,11 +95,6 @@ class Queue:
         known = self._virtual_times.get(kind)
         return known.now if known else 0
 
-    def started(self, kind: str, worker_id: UUID, rank: int) -> None:
-        """A worker was given a job of this rank."""
-        self._virtual_times.setdefault(kind, VirtualTime()).started(worker_id, rank)
-        self._took_at[kind, worker_id] = monotonic()
-
     def finish_tag(self, kind: str, user_id: int) -> int:
         """Where the work ends that a user has asked of a kind within the last moments, or that is
         still on its way to the database; 0 if there was none."""
@@ -227,6 +222,12 @@ class Queue:
             await self.learn(snapshot.lanes)
         return snapshot
 
+    async def learn(self, lanes: Iterable[int]) -> None:
+        """Find out what lanes need that are not known here."""
+        unknown = [lane for lane in lanes if lane not in self._lanes]
+        if unknown:
+            self._lanes.learn(await work.lanes_by_id(self._statements, unknown))
+
     def _on_waiting(self, signal: Waiting) -> None:
         self.keep_finish_tag(signal.kind, signal.user_id, signal.finish_tag)
         known = self._lanes_of_user.get(signal.user_id)
@@ -234,14 +235,12 @@ class Queue:
             known[1].add(signal.lane)
         self._lanes.joined(signal.lane, signal.rank)
 
-    def _on_started(self, signal: Started) -> None:
-        self.started(signal.kind, signal.worker_id, signal.rank)
+    def _started(self, kind: str, worker_id: UUID, rank: int) -> None:
+        self._virtual_times.setdefault(kind, VirtualTime()).started(worker_id, rank)
+        self._took_at[kind, worker_id] = monotonic()
 
-    async def learn(self, lanes: Iterable[int]) -> None:
-        """Find out what lanes need that are not known here."""
-        unknown = [lane for lane in lanes if lane not in self._lanes]
-        if unknown:
-            self._lanes.learn(await work.lanes_by_id(self._statements, unknown))
+    def _on_started(self, signal: Started) -> None:
+        self._started(signal.kind, signal.worker_id, signal.rank)
 
     async def _read_newest(self) -> None:
         self._lanes.learn(await work.lanes_after(self._statements, self._lanes.newest))
@@ -263,7 +262,7 @@ class Queue:
 
     async def _read_running(self) -> None:
         for running in await work.running_ranks(self._statements):
-            self.started(running.kind, running.worker_id, running.rank)
+            self._started(running.kind, running.worker_id, running.rank)
         now = monotonic()
         for kind, worker_id in [
             key for key, took_at in self._took_at.items() if now - took_at > WORKER_SECONDS

@@ -255,7 +255,7 @@ def _body(request: ImageRequest) -> str:
 
 async def check(horde: "Horde", request_id: UUID) -> Progress:
     """How far a request is. Raises Refusal RequestNotFound."""
-    facts = await requests.check(horde.statements, request_id)
+    facts = await events.check(horde.statements, request_id)
     if facts is None:
         raise Refusal("RequestNotFound", id=str(request_id))
     return await measure(facts, horde.queue, horde.workforce)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Users edit themselves; moderators and administrators edit others (rules 8.1)."""
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -13,7 +14,7 @@ from openhorde.server.kit.ids import uuid7
 from openhorde.server.store import kudos, user_edits, users
 from openhorde.server.store.signals import Edited
 from openhorde.server.store.user_edits import UserChange
-from openhorde.wire.users import UserEdit, UserEdited
+from openhorde.wire.users import UserEdit
 
 if TYPE_CHECKING:
     from openhorde.server.actions.horde import Horde
@@ -35,9 +36,19 @@ OF_USERS: Final = frozenset({"public_workers", "username", "contact"})
 NOT_OF_ANONYMOUS: Final = OF_USERS | set(ROLES) | {"monthly_kudos"}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edit:
+    """What became of an edit: the change as it is stored, and, where these were edited, the balance
+    and what is promised each month."""
+
+    change: UserChange
+    balance_milli: int | None
+    monthly_milli: int | None
+
+
 async def edit_user(
     horde: "Horde", caller: "Account", user_id: int | None, edit: UserEdit, name: str
-) -> UserEdited:
+) -> Edit:
     """Change an account, all of it or nothing; answers what has changed. `name` is as it was asked.
 
     Raises Refusal: UserNotFound, NoUserModSelected, NotAdmin, NotModerator, NotUserOrMod,
@@ -57,19 +68,10 @@ async def edit_user(
         balance_milli = await kudos.coming_balance_milli(statements, user.id)
     horde.signals.send(Edited("user", str(user.id)))
     floor = floor_milli(anonymous=user.anonymous, pseudonymous=user.pseudonymous)
-    return UserEdited(
-        new_kudos=None if edit.kudos is None else max(floor, balance_milli) / 1000,
-        monthly_kudos=None if edit.monthly_kudos is None else promised_milli // 1000,
-        usage_multiplier=edit.usage_multiplier,
-        concurrency=edit.concurrency,
-        worker_invited=edit.worker_invited,
-        public_workers=edit.public_workers,
-        username=change.username,
-        contact=change.contact,
-        admin_comment=change.admin_comment,
-        new_suspicion=0 if change.reset_suspicion else None,
-        **dict.fromkeys(change.roles_taken, False),
-        **dict.fromkeys(change.roles_given, True),
+    return Edit(
+        change=change,
+        balance_milli=None if edit.kudos is None else max(floor, balance_milli),
+        monthly_milli=None if edit.monthly_kudos is None else promised_milli,
     )
 
 

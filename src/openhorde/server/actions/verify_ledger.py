@@ -3,7 +3,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import date
 from typing import TYPE_CHECKING, Final
 
 from openhorde.server.domain import ledger
@@ -14,7 +13,6 @@ from openhorde.server.store.chain import Block, LedgerCounts, Root
 
 if TYPE_CHECKING:
     from openhorde.server.store.statements import Statements
-    from openhorde.wire.kudos import LedgerRoot
 
 FAULTS_MAX: Final = 100
 """So many faults of one sort are told."""
@@ -32,17 +30,6 @@ class Report:
 
     checked: list[str] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
-
-
-def root_of(shown: "LedgerRoot") -> Root:
-    """A root as it is kept outside. Raises ValueError where it is not one."""
-    return Root(
-        day=date.fromisoformat(shown.day),
-        block=shown.block,
-        hash=bytes.fromhex(shown.hash),
-        public_key=bytes.fromhex(shown.public_key),
-        signature=bytes.fromhex(shown.signature),
-    )
 
 
 async def verify(

@@ -12,7 +12,7 @@ from openhorde.server.domain import webhooks as rules
 from openhorde.server.domain.refusals import Refusal
 from openhorde.server.domain.webhooks import Attempt
 from openhorde.server.kit.fetch import FetchRefused
-from openhorde.server.store import requests, webhooks
+from openhorde.server.store import events, webhooks
 from openhorde.server.store.webhooks import DueCall, LoggedCall
 from openhorde.wire.webhooks import WebhookBody
 
@@ -38,7 +38,7 @@ def secret(horde: "Horde", request_id: UUID) -> str:
 async def log(horde: "Horde", request_id: UUID) -> list[LoggedCall]:
     """The calls of a request so far; they outlive it. Raises Refusal RequestNotFound."""
     calls = await webhooks.log(horde.statements, request_id)
-    if not calls and await requests.check(horde.statements, request_id) is None:
+    if not calls and await events.check(horde.statements, request_id) is None:
         raise Refusal("RequestNotFound", id=str(request_id))
     return calls
 

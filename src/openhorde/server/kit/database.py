@@ -8,6 +8,16 @@ import msgspec
 
 VERSION_MIN = 15
 
+DATABASE_AWAY = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    # What the driver says when it sees a server end in the middle of something.
+    asyncpg.InternalClientError,
+)
+"""What may be raised where the database does not answer."""
+
 _CONNECT_SECONDS = 30
 
 
@@ -46,7 +56,7 @@ async def open_pool(
             max_inactive_connection_lifetime=0,
             server_settings={"application_name": application_name},
         )
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+    except DATABASE_AWAY as error:
         # The DSN may hold a password: it must not reach a log through this text.
         raise DatabaseUnusable(
             f"cannot connect to PostgreSQL ({type(error).__name__}: {error}). Check that the"

@@ -8,6 +8,8 @@ from contextlib import suppress
 import asyncpg
 import structlog
 
+from openhorde.server.kit.database import DATABASE_AWAY
+
 TRY_AGAIN_SECONDS = 2.0
 """Others ask this often whether they can lead. Asking again, rather than waiting in the database
 for the lock: a statement that waits keeps old rows from being cleared away."""
@@ -23,15 +25,6 @@ _SERVER_SETTINGS = {
     "tcp_keepalives_interval": "5",
     "tcp_keepalives_count": "3",
 }
-
-_AWAY = (
-    OSError,
-    TimeoutError,
-    asyncpg.PostgresError,
-    asyncpg.InterfaceError,
-    # What the driver says of a connection whose end it has read but not noticed yet.
-    asyncpg.InternalClientError,
-)
 
 _log = structlog.get_logger("openhorde.leadership")
 
@@ -55,7 +48,7 @@ async def lead(
     while True:
         try:
             await _lead_once(dsn, lock, work, try_again_seconds)
-        except _AWAY as error:
+        except DATABASE_AWAY as error:
             _log.info("leadership_away", reason=type(error).__name__)
         await asyncio.sleep(try_again_seconds)
 
@@ -109,5 +102,5 @@ async def _watch(connection: asyncpg.Connection, lost: asyncio.Event) -> None:
                 return
         try:
             await connection.fetchval("select 1")
-        except _AWAY:
+        except DATABASE_AWAY:
             return

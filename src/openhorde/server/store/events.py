@@ -49,9 +49,19 @@ class Story:
         return [result for job in self.taken if (result := job.finished())]
 
 
+async def check(statements: Statements, request_id: UUID) -> RequestFacts | None:
+    """How far a request is, without its story, or None when it is not there (any more)."""
+    story = await _story(statements, request_id, with_jobs=False)
+    return story.facts if story else None
+
+
 async def watch(statements: Statements, request_id: UUID) -> Story | None:
     """The story of a request so far, or None when it is not there (any more)."""
-    row = await statements.row("watch_request", request_id)
+    return await _story(statements, request_id, with_jobs=True)
+
+
+async def _story(statements: Statements, request_id: UUID, *, with_jobs: bool) -> Story | None:
+    row = await statements.row("check_request", request_id, with_jobs)
     if row is None:
         return None
     columns = dict(row)

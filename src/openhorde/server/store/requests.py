@@ -131,12 +131,6 @@ class RequestFacts:
     remaining_seconds: float
 
 
-async def check(statements: Statements, request_id: UUID) -> RequestFacts | None:
-    """Everything about a request's progress, or None when it is not there (any more)."""
-    row = await statements.row("check_request", request_id)
-    return RequestFacts(**row) if row else None
-
-
 @dataclass(frozen=True, slots=True)
 class Result:
     """A finished job of a request."""

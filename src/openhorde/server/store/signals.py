@@ -15,6 +15,7 @@ import asyncpg
 import msgspec
 import structlog
 
+from openhorde.server.kit.database import DATABASE_AWAY
 from openhorde.server.kit.queries import Query
 
 CHANNEL = "openhorde"
@@ -98,15 +99,6 @@ _encode = msgspec.json.Encoder().encode
 _decode_all = msgspec.json.Decoder(list[Signal | _Missed]).decode
 _decode_one = msgspec.json.Decoder(Signal | _Missed).decode
 _decode_raw = msgspec.json.Decoder(list[msgspec.Raw]).decode
-
-# The driver's own confusion is among them: it may see a server end in the middle of its greeting.
-_AWAY = (
-    OSError,
-    TimeoutError,
-    asyncpg.PostgresError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-)
 
 
 class Signals:
@@ -216,7 +208,7 @@ class Signals:
             try:
                 await self._converse(connection)
                 return
-            except _AWAY as error:
+            except DATABASE_AWAY as error:
                 _log.warning("signals_lost", reason=type(error).__name__)
             finally:
                 connection.terminate()
@@ -238,7 +230,7 @@ class Signals:
             pause_seconds = min(2 * pause_seconds, RETRY_SECONDS_MAX)
             try:
                 connection = await self.connect()
-            except _AWAY as error:
+            except DATABASE_AWAY as error:
                 _log.info("signals_away", reason=type(error).__name__)
             else:
                 _log.info("signals_back")

@@ -92,7 +92,8 @@ async def _events(
         elif _tells_place(story, place):
             place = story.progress
             parts.append(_queued(place))
-        for seen, job, result in news(story, seen):  # noqa: B020
+        for mark, job, result in news(story, seen):
+            seen = mark
             if result is None:
                 parts.append(_started(job, seen))
             else:

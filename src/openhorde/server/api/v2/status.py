@@ -5,12 +5,12 @@ import asyncio
 from collections.abc import Sequence
 from typing import Literal
 
-import asyncpg
 from msgspec import Struct
 
 from openhorde import __version__
 from openhorde.server.api.operations import Answer, Call, Limit, Operation, Who
 from openhorde.server.api.v2.models_shown import Demand, demand_by_model, show_models
+from openhorde.server.kit.database import DATABASE_AWAY
 from openhorde.server.store import status
 from openhorde.wire.status import ActiveModel, Heartbeat, Performance
 
@@ -52,7 +52,7 @@ async def get_heartbeat(call: Call) -> Answer:
     try:
         async with asyncio.timeout(DATABASE_SECONDS_MAX):
             connected = await status.answers(call.horde.statements)
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+    except DATABASE_AWAY:
         connected = False
     threads = pool.get_max_size()
     queue = max(0, call.in_flight - threads)

@@ -7,7 +7,7 @@ from msgspec import Meta, Struct
 
 from openhorde.server.actions import user_edits
 from openhorde.server.api.operations import Bucket, Call, Limit, Operation, Who
-from openhorde.server.api.v2.users_shown import Level, show_user
+from openhorde.server.api.v2.users_shown import Level, show_edit, show_user
 from openhorde.server.domain.refusals import Refusal
 from openhorde.server.store import users
 from openhorde.server.store.users import Account, ShownUser
@@ -46,7 +46,7 @@ async def put_user(call: Call) -> UserEdited:
     """Change an account; answers what has changed."""
     text = call.path["user_id"]
     user_id = users.user_id_of(text)
-    return await user_edits.edit_user(call.horde, call.caller, user_id, call.body, text)
+    return show_edit(await user_edits.edit_user(call.horde, call.caller, user_id, call.body, text))
 
 
 async def get_users(call: Call) -> list[UserDetails]:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from enum import IntEnum
 from uuid import UUID
 
+from openhorde.server.actions.user_edits import Edit
 from openhorde.server.domain.transfers import monthly_milli
 from openhorde.server.store.users import ShownUser
 from openhorde.wire.users import (
@@ -18,6 +19,7 @@ from openhorde.wire.users import (
     ThingRecords,
     Usage,
     UserDetails,
+    UserEdited,
 )
 
 _MEGA = 1_000_000
@@ -122,3 +124,22 @@ def _generations(requests: Iterable[tuple[UUID, str]]) -> ActiveGenerations:
     for request_id, kind in requests:
         getattr(active, kind).append(str(request_id))
     return active
+
+
+def show_edit(edit: Edit) -> UserEdited:
+    """What an edit has changed, and nothing else."""
+    change = edit.change
+    return UserEdited(
+        new_kudos=None if edit.balance_milli is None else edit.balance_milli / 1000,
+        monthly_kudos=None if edit.monthly_milli is None else edit.monthly_milli // 1000,
+        usage_multiplier=change.usage_multiplier,
+        concurrency=change.concurrency,
+        worker_invited=change.worker_invited,
+        public_workers=change.public_workers,
+        username=change.username,
+        contact=change.contact,
+        admin_comment=change.admin_comment,
+        new_suspicion=0 if change.reset_suspicion else None,
+        **dict.fromkeys(change.roles_taken, False),
+        **dict.fromkeys(change.roles_given, True),
+    )

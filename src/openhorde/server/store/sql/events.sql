@@ -1,8 +1,9 @@
 -- SPDX-License-Identifier: AGPL-3.0-or-later
 
--- name: watch_request
--- What check_request tells, and of each job that a worker has taken: its ordinal (the attempts at
--- one go by the time they were taken), id, state, model, worker, and the result if it is done.
+-- name: check_request
+-- Everything that tells how far a request is, from one snapshot; and, if $2, of each job that a
+-- worker has taken: its ordinal (the attempts at one go by the time they were taken), id, state,
+-- model, worker, and the result if it is done.
 select
     r.id, r.kind, r.user_id, r.state, r.asked, r.lane, r.things, r.shared, r.inline_results,
     r.activation_milli, r.created_at,
@@ -25,7 +26,7 @@ select
             case when j.state = 'done' then j.result end
         )
         order by j.ordinal, j.popped_at, j.id
-    ) filter (where j.popped_at is not null), '[]') as taken
+    ) filter (where $2::boolean and j.popped_at is not null), '[]') as taken
 from requests r
 join jobs j on j.request_id = r.id
 left join workers w on w.id = j.worker_id

@@ -55,30 +55,6 @@ with room as (
 )
 select room.waiting, room.enough, (select start from tag) as start_tag from room;
 
--- name: check_request
--- Everything that tells how far a request is, from one snapshot.
-select
-    r.id, r.kind, r.user_id, r.state, r.asked, r.lane, r.things, r.shared, r.inline_results,
-    r.activation_milli, r.created_at,
-    count(*) filter (where j.state = 'waiting') as waiting,
-    count(*) filter (where j.state = 'running') as running,
-    count(*) filter (where j.state = 'done') as done,
-    count(*) filter (where j.state = 'faulted') as faulted,
-    min(j.rank) filter (where j.state = 'waiting') as rank,
-    coalesce(sum(j.paid_milli), 0)::bigint as paid_milli,
-    coalesce(max(
-        greatest(
-            0,
-            j.things / coalesce(nullif(w.speed, 0), 1000000)
-            - extract(epoch from now() - j.popped_at)
-        )
-    ) filter (where j.state = 'running'), 0)::double precision as remaining_seconds
-from requests r
-join jobs j on j.request_id = r.id
-left join workers w on j.state = 'running' and w.id = j.worker_id
-where r.id = $1
-group by r.id;
-
 -- name: cancel_request
 -- Stop handing out the jobs of a request; running ones may still be delivered, and until then what
 -- it reserved is held. What was not served does not count as served.
