@@ -130,18 +130,53 @@ async def test_who_came_first_is_served_first(horde: Horde, cast: Cast) -> None:
         assert [later.answer.done() for later in lines[number + 1 :]] == [False] * (2 - number)
 
 
-async def test_who_was_called_in_vain_keeps_its_place(horde: Horde, cast: Cast) -> None:
+async def test_who_was_called_in_vain_keeps_its_place(
+    horde: Horde, cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
     alice, bob = await cast.alice(), await cast.bob()
     first, second = await hold(horde, bob, "first"), await hold(horde, bob, "second")
-    await ask(horde, alice)
-    # The call is out, and a third is faster: it does not wait for its turn in the event loop.
-    taken = await take(horde, bob, name="third")
-    found = await first.jobs() if not taken else []
-    if taken:
+    pop = work.pop
+    looked_in_vain = asyncio.Event()
+
+    async def pop_after_a_faster_one(*arguments: object) -> Popped:
+        patch.setattr(work, "pop", pop)
+        assert await take(horde, bob, name="third")
+        popped = await pop(*arguments)  # type: ignore[arg-type]
+        assert not popped.jobs
+        looked_in_vain.set()
+        return popped
+
+    with monkeypatch.context() as patch:
+        patch.setattr(work, "pop", pop_after_a_faster_one)
         await ask(horde, alice)
-        found = await first.jobs()
-    assert len(found) == 1
+        async with asyncio.timeout(30):
+            await looked_in_vain.wait()
+    await ask(horde, alice)
+    assert len(await first.jobs()) == 1
     assert not second.answer.done()
+
+
+async def test_what_nobody_here_sees_to_is_called_elsewhere(
+    horde: Horde, other: Horde, cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, bob = await cast.alice(), await cast.bob()
+    here, elsewhere = await hold(horde, bob, "here"), await hold(other, bob, "elsewhere")
+    pop = work.pop
+    asked = 0
+
+    async def pop_while_another_is_asked(*arguments: object) -> Popped:
+        nonlocal asked
+        popped = await pop(*arguments)  # type: ignore[arg-type]
+        asked += 1
+        if asked == 1:
+            # The one who looks here is called for it, as nobody else is here, and takes the first.
+            await ask(horde, alice)
+        return popped
+
+    monkeypatch.setattr(work, "pop", pop_while_another_is_asked)
+    await ask(horde, alice)
+    assert len(await here.jobs()) == 1
+    assert len(await elsewhere.jobs()) == 1
 
 
 async def test_a_job_that_comes_between_the_look_and_the_line_is_not_missed(

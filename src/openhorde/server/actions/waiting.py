@@ -48,6 +48,7 @@ class _Call:
     """Jobs of a lane, the first at `rank`, for which `jobs` workers have still to be found. The
     `number` grows with every search."""
 
+    kind: str
     lane: int
     rank: int
     user_id: int
@@ -120,6 +121,7 @@ class Waiters:
 
     def __init__(self, queue: Queue, signals: Signals) -> None:
         self._queue = queue
+        self._signals = signals
         self._waiters: dict[Waiter, None] = {}
         self._unanswered: deque[_Call] = deque(maxlen=CALLS_KEPT)
         self._calls = 0
@@ -160,7 +162,15 @@ class Waiters:
         finally:
             del self._waiters[waiter]
             for call in waiter.left_undone():
-                self._find(replace(call, jobs=1))
+                self._pass_on(replace(call, jobs=1))
+
+    def _pass_on(self, call: _Call) -> None:
+        """Find another worker for what one was called for. When none is free here, the others are
+        told: they were not called, as somebody here had been."""
+        if not self._find(call):
+            self._signals.tell_others(
+                Waiting(call.kind, call.lane, call.rank, call.jobs, call.user_id, 0)
+            )
 
     def _answer_missed(self, waiter: Waiter, since: int) -> None:
         for call in reversed(self._unanswered):
@@ -177,7 +187,7 @@ class Waiters:
         jobs = signal.jobs - signal.spoken_for
         if jobs <= 0:
             return 0
-        call = _Call(signal.lane, signal.rank, signal.user_id, jobs)
+        call = _Call(signal.kind, signal.lane, signal.rank, signal.user_id, jobs)
         if self._waiters and self._queue.needs(signal.lane) is None:
             task = asyncio.create_task(self._learn_and_find(call))
             self._learning.add(task)

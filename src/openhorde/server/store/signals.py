@@ -130,6 +130,10 @@ class Signals:
                 signal = msgspec.structs.replace(signal, spoken_for=spoken_for)
         self._collect(signal)
 
+    def tell_others(self, signal: Signal) -> None:
+        """Tell the other processes only, within milliseconds."""
+        self._collect(signal)
+
     def listen(self, kind: type[Kind], callback: Callable[[Kind], None]) -> None:
         """Have every signal of a kind from now on, whoever sent it."""
         self._listeners.setdefault(kind, []).append(callback)
