@@ -2,22 +2,41 @@
 """The face every engine has: what it can do, and how it does a job of some kind."""
 
 from collections.abc import Callable
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from msgspec import Struct, field
 
 Feature = Literal[
-    "img2img", "inpainting", "lora", "textual_inversion", "clip_skip", "hires_fix", "tiling"
+    "img2img",
+    "inpainting",
+    "lora",
+    "textual_inversion",
+    "clip_skip",
+    "hires_fix",
+    "tiling",
+    "controlnet",
+    "post_processing",
 ]
 
 
 class Capabilities(Struct, kw_only=True, frozen=True):
-    """What an engine offers once it is open. `pixels_max` is width x height, None unbounded."""
+    """What an engine offers once it is open, of each kind of work.
 
-    models: list[str]
+    Pictures: `models`, `samplers`, `features`, `control_types`, `post_processors`, and `pixels_max`
+    (width x height, None unbounded). Alchemy: `forms`. Text: `text_models` and the most tokens of
+    an answer and of the whole.
+    """
+
+    models: list[str] = field(default_factory=list)
     samplers: list[str] = field(default_factory=list)
     features: list[Feature] = field(default_factory=list)
+    control_types: list[str] = field(default_factory=list)
+    post_processors: list[str] = field(default_factory=list)
     pixels_max: int | None = None
+    forms: list[str] = field(default_factory=list)
+    text_models: list[str] = field(default_factory=list)
+    tokens_max: int = 0
+    context_tokens_max: int = 0
 
 
 class Adapter(Struct, kw_only=True, frozen=True):
@@ -67,7 +86,37 @@ class PictureJob(Struct, kw_only=True, frozen=True, tag="picture"):
     embeddings: list[Embedding] = field(default_factory=list)
 
 
-Job = PictureJob
+class FormJob(Struct, kw_only=True, frozen=True, tag="form"):
+    """A form to do for one picture. `source` is an encoded image file, `payload` what the asker
+    says of the form. The artifact is a picture, or JSON: the value of the form's result."""
+
+    id: str
+    form: str
+    source: bytes
+    payload: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def model(self) -> str:
+        """What the worker rests when jobs like this one kill its engine."""
+        return self.form
+
+
+class TextJob(Struct, kw_only=True, frozen=True, tag="text"):
+    """A text to go on with: at most `tokens_max` new tokens, `context_tokens_max` in all.
+    `sampling` has the wire's names (see wire/text.py, TextSampling) and no nulls. The artifact is
+    text/plain in UTF-8: what was written, without the prompt."""
+
+    id: str
+    model: str
+    prompt: str
+    tokens_max: int = 80
+    context_tokens_max: int = 2048
+    seed: int | None = None
+    stop_sequences: list[str] = field(default_factory=list)
+    sampling: dict[str, Any] = field(default_factory=dict)
+
+
+Job = PictureJob | FormJob | TextJob
 
 
 class Note(Struct, kw_only=True, frozen=True):
@@ -119,7 +168,7 @@ class Backend(Protocol):
     def run(
         self, job: Job, report: ReportProgress, cancelled: Callable[[], bool]
     ) -> list[Artifact]:
-        """Do the job: one artifact for each seed, in their order.
+        """Do the job: one artifact for each seed, in their order; one for a form or a text.
 
         Asks `cancelled` at least once a step. Raises JobFault or Cancelled; anything else that is
         raised counts as a fault of the job too.

@@ -15,6 +15,7 @@ from openhorde.worker.backends.base import (
     Capabilities,
     Job,
     JobFault,
+    PictureJob,
     ReportProgress,
 )
 from openhorde.worker.backends.pictures import write_webp
@@ -63,6 +64,8 @@ class FakeBackend:
         self, job: Job, report: ReportProgress, cancelled: Callable[[], bool]
     ) -> list[Artifact]:
         """See Backend.run."""
+        if not isinstance(job, PictureJob):
+            raise JobFault("the fake engine only draws")
         for step in range(1, job.steps + 1):
             if cancelled():
                 raise Cancelled

@@ -14,6 +14,7 @@ from openhorde.worker.backends.base import (
     Job,
     JobFault,
     Note,
+    PictureJob,
     ReportProgress,
 )
 from openhorde.worker.backends.diffusers.catalogue import find_models
@@ -68,6 +69,8 @@ class DiffusersBackend:
         from openhorde.worker.backends.diffusers.samplers import SAMPLERS
         from openhorde.worker.backends.diffusers.tiling import seamless
 
+        if not isinstance(job, PictureJob):
+            raise JobFault("diffusers only draws")
         if job.sampler not in SAMPLERS:
             raise JobFault(f"the sampler {job.sampler} is not known here")
         report(0, job.steps)
