@@ -8,18 +8,25 @@
 -- whether a lane is for everybody go together; $10 are the lanes in which favoured users wait.
 -- What it looked at is answered too: the ranks at the heads of the lanes.
 -- With blocked words, only the first thousand jobs of a lane are looked through.
-with favoured as (
+-- The arguments go through `given` so that a plan cannot depend on their values: PostgreSQL would
+-- think it worth while to plan anew for each call, which costs more than the claim itself.
+with given as materialized (
+    select $2::integer[] as lanes, $3::text[] as models, $4::double precision[] as multipliers,
+        $5::integer[] as amounts, $6::integer[] as friends, $7::boolean[] as general,
+        $8::text[] as blocked_words, $10::integer[] as lanes_of_friends
+), favoured as (
     select best.id, best.request_id, best.lane
-    from unnest($10::integer[]) as mine (lane)
-    cross join unnest($6::integer[]) as friend (id)
+    from given
+    cross join unnest(given.lanes_of_friends) as mine (lane)
+    cross join unnest(given.friends) as friend (id)
     cross join lateral (
         select j.id, j.request_id, j.lane, j.rank
         from jobs j
         where j.state = 'waiting' and j.lane + 0 = mine.lane and j.user_id = friend.id
             and (
-                cardinality($8::text[]) = 0
+                cardinality(given.blocked_words) = 0
                 or not exists (
-                    select from requests r, unnest($8) as word
+                    select from requests r, unnest(given.blocked_words) as word
                     where r.id = j.request_id and position(word in r.screened_text) > 0
                 )
             )
@@ -31,7 +38,8 @@ with favoured as (
     limit 1
 ), looked as materialized (
     select offered.lane, head.rank
-    from unnest($2::integer[], $7::boolean[]) as offered (lane, general)
+    from given
+    cross join unnest(given.lanes, given.general) as offered (lane, general)
     cross join lateral (
         select rank from jobs where state = 'waiting' and lane = offered.lane order by rank limit 1
     ) as head
@@ -40,22 +48,23 @@ with favoured as (
     select lane from looked order by rank
 ), general as (
     select best.id, best.request_id, best.lane
-    from heads
+    from given
+    cross join heads
     cross join lateral (
         select j.id, j.request_id, j.lane
         from jobs j
         where j.state = 'waiting' and j.lane = heads.lane
             and (
-                cardinality($8) = 0
+                cardinality(given.blocked_words) = 0
                 or j.rank <= coalesce((
                     select rank from jobs where state = 'waiting' and lane = heads.lane
                     order by rank offset 999 limit 1
                 ), j.rank)
             )
             and (
-                cardinality($8::text[]) = 0
+                cardinality(given.blocked_words) = 0
                 or not exists (
-                    select from requests r, unnest($8) as word
+                    select from requests r, unnest(given.blocked_words) as word
                     where r.id = j.request_id and position(word in r.screened_text) > 0
                 )
             )
@@ -72,7 +81,8 @@ with favoured as (
     select
         c.id, c.request_id, offered.model, offered.multiplier, offered.amount
     from chosen c
-    join unnest($2::integer[], $3::text[], $4::double precision[], $5::integer[])
+    cross join given
+    join unnest(given.lanes, given.models, given.multipliers, given.amounts)
         as offered (lane, model, multiplier, amount) on offered.lane = c.lane
 ), taken as (
     select id, request_id, model, multiplier from terms
