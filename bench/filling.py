@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import asyncpg
+import msgspec
 
 from openhorde.server.domain.needs import Needs
 
@@ -22,8 +23,8 @@ FILL_SECONDS_MAX = 600
 PIECE = 50_000
 """Requests that one statement of a filling makes."""
 
-_OWN = ("id", "user_id", "lane", "body", "start_tag", "finish_tag", "created_at")
-_LANE_COLUMNS = ("kind", "signature", "words", "pixels", "models", "workers", "workers_excluded")
+_OWN = ("id", "user_id", "body", "start_tag", "finish_tag", "created_at")
+_LANE_COLUMNS = ("kind", "signature", "words", "sizes", "models", "workers", "workers_excluded")
 
 
 class LaneRow(NamedTuple):
@@ -57,8 +58,9 @@ class Queue:
         run = self._connection.execute
         await run(
             "create table bench_templates as"
-            " select row_number() over (order by created_at, id) - 1 as number, r.*"
-            " from requests r"
+            " select row_number() over (order by r.created_at, r.id) - 1 as number, r.*,"
+            " j.lane, j.things"
+            " from requests r join jobs j on j.request_id = r.id and j.ordinal = 1"
         )
         await run(
             "create table bench_lanes as select lane, number as template, body from bench_templates"
@@ -185,9 +187,10 @@ class Queue:
         """Put a new request of the same sort at the end of the queue for each that was taken."""
         taken = await self._connection.fetch(
             # Each state by itself, so that the index of running jobs finds them.
-            "with gone as (delete from jobs where state = 'running' returning request_id, user_id)"
+            "with gone as ("
+            " delete from jobs where state = 'running' returning request_id, lane, user_id)"
             " delete from requests r using gone where r.id = gone.request_id"
-            " returning r.lane, r.user_id"
+            " returning gone.lane, r.user_id"
         )
         if taken:
             await self._connection.execute(
@@ -222,8 +225,8 @@ class Queue:
             "with source as materialized ("
             f" select {request_id} as id, {job_id} as job_id,"
             f" user_id, place * {RANK_STEP} as rank, lane from {source}"
-            f"), made as (insert into requests ({self._copied}, id, user_id, lane, body, start_tag,"
-            f" finish_tag) select {copied}, s.id, s.user_id, s.lane, l.body, s.rank,"
+            f"), made as (insert into requests ({self._copied}, id, user_id, body, start_tag,"
+            f" finish_tag) select {copied}, s.id, s.user_id, l.body, s.rank,"
             f" s.rank + {RANK_STEP} from source s join bench_lanes l using (lane)"
             " join bench_templates t on t.number = l.template)"
             " insert into jobs (id, request_id, kind, lane, rank, user_id, ordinal, things)"
@@ -237,7 +240,7 @@ def _lane_record(needs: Needs, signature: str) -> tuple[object, ...]:
         needs.kind,
         signature,
         list(needs.words),
-        needs.pixels,
+        msgspec.json.encode(dict(needs.sizes)).decode(),
         list(needs.models),
         list(needs.workers),
         needs.workers_excluded,

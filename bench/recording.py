@@ -22,7 +22,7 @@ from openhorde.server.settings import ServerSettings
 from openhorde.server.store.statements import Statements
 from openhorde.server.tasks import fold_ledger
 from openhorde.wire.requests import ImageRequest
-from openhorde.wire.work import ImagePop
+from openhorde.wire.work import ImagePop, ImageSubmit
 
 ADDRESS = "127.0.0.1"
 KUDOS = 10_000_000
@@ -163,7 +163,8 @@ class HordeInside:
             ask = self._heard()
             job_id = await self.pop(owner, complete_offer("inside"))
             self._heard()
-            delivery = Delivery(job_id=job_id, faulted=False, picture=None, seed=1234, metadata=[])
+            picture = ImageSubmit(id=str(job_id), generation="R2", seed=1234)
+            delivery = Delivery(job_id=job_id, faulted=False, submit=picture, metadata=[])
             await work.deliver(self.horde, account, delivery)
             submit = self._heard()
             await requests.read(self.horde, request_id)

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """The standing cast, and what they do: Alice pays, Bob works, Charlie is nobody."""
 
+import base64
+from io import BytesIO
 from time import monotonic
 from typing import Any
 from uuid import UUID
 
 import msgspec
+from PIL import Image
 
 from openhorde.server.actions import requests, users, work
 from openhorde.server.actions.horde import Horde
@@ -13,8 +16,9 @@ from openhorde.server.actions.requests import Client, Queued
 from openhorde.server.actions.work import Delivery
 from openhorde.server.store.users import ANONYMOUS_KEY, Account
 from openhorde.server.tasks import fold_ledger
+from openhorde.wire.alchemy import AlchemyPop, AlchemyRequest, FormSubmit
 from openhorde.wire.requests import ImageRequest
-from openhorde.wire.work import ImagePop
+from openhorde.wire.work import ImagePop, ImageSubmit
 
 AGENT = "AI Horde Worker reGen:13.0.0:https://example.org"
 CLIENT = Client(agent="test:1:nobody", address="127.0.0.1")
@@ -92,13 +96,59 @@ async def skips(horde: Horde, owner: Account, expected: dict[str, int], **change
             return popped.skipped == expected
 
 
-def delivery(job_id: UUID, **changes: Any) -> Delivery:
-    """A result that the worker has uploaded itself."""
-    fields: dict[str, Any] = {
-        "job_id": job_id,
-        "faulted": False,
-        "picture": None,
-        "seed": 1,
-        "metadata": [],
-    }
-    return Delivery(**(fields | changes))
+def delivery(job_id: UUID, *, faulted: bool = False, **changes: Any) -> Delivery:
+    """A picture that the worker has uploaded itself; `changes` are fields of the submit, as they
+    travel."""
+    body = {"id": str(job_id), "generation": "R2", "seed": 1}
+    submit = msgspec.convert(body | changes, ImageSubmit)
+    return Delivery(
+        job_id=job_id,
+        faulted=faulted,
+        submit=submit,
+        metadata=msgspec.to_builtins(submit.gen_metadata),
+    )
+
+
+def picture_text(width: int = 64, height: int = 64) -> str:
+    """A picture of that size in base64."""
+    file = BytesIO()
+    Image.new("RGB", (width, height), "red").save(file, "PNG")
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def alchemy_request(*forms: str, **changes: Any) -> AlchemyRequest:
+    """Forms asked of a small picture; `changes` are fields as they travel."""
+    body = {"source_image": picture_text(), "forms": [{"name": name} for name in forms]}
+    return msgspec.convert(body | changes, AlchemyRequest)
+
+
+def alchemy_pop(*forms: str, **changes: Any) -> AlchemyPop:
+    """A pop of an alchemist."""
+    body = {"name": "Bob's alchemist", "forms": list(forms), "bridge_agent": AGENT}
+    return msgspec.convert(body | changes, AlchemyPop)
+
+
+async def ask_forms(horde: Horde, account: Account, *forms: str, **changes: Any) -> UUID:
+    """Submit an alchemy request that is accepted."""
+    outcome = await requests.submit(horde, account, alchemy_request(*forms, **changes), CLIENT)
+    assert isinstance(outcome, Queued)
+    return outcome.request_id
+
+
+async def take_forms(
+    horde: Horde, owner: Account, *forms: str, **changes: Any
+) -> list[tuple[str, UUID]]:
+    """The forms that a pop brings, each with its id."""
+    popped = await work.pop(horde, owner, alchemy_pop(*forms, **changes), "127.0.0.1")
+    return [(job.model, job.id) for job in popped.jobs]
+
+
+def form_delivery(job_id: UUID, result: Any = None, **changes: Any) -> Delivery:
+    """What came of a form; `changes` are fields of the submit, as they travel."""
+    submit = msgspec.convert({"id": str(job_id), "result": result} | changes, FormSubmit)
+    return Delivery(
+        job_id=job_id,
+        faulted=submit.state == "faulted",
+        submit=submit,
+        metadata=msgspec.to_builtins(submit.gen_metadata),
+    )

@@ -157,9 +157,12 @@ class RunningServer(Running):
         super().start()
         wait_until(self.answers, f"the server answers, see {self.log}")
 
-    def add_user(self, name: str, *, kudos: int = 0, trusted: bool = True) -> str:
+    def add_user(
+        self, name: str, *, kudos: int = 0, trusted: bool = True, moderator: bool = False
+    ) -> str:
         """A new account's API key."""
         options = ["--trusted"] if trusted else []
+        options += ["--moderator"] if moderator else []
         added = run_horde(
             *("user", "add", name, "--kudos", str(kudos), "--json", "--data", str(self.data)),
             *options,
@@ -168,7 +171,7 @@ class RunningServer(Running):
 
     def worker(self, name: str, api_key: str, *options: str) -> Running:
         """A worker with the fake engine for this server, not started yet."""
-        arguments = ("worker", "--backend", "fake", "--url", self.url, "--api-key", api_key)
+        arguments = ("worker", "--backends", "fake", "--url", self.url, "--api-key", api_key)
         polling = ("--idle-seconds", "0.1", "--idle-seconds-max", "0.3")
         retrying = ("--retry-seconds", "0.1", "--retry-seconds-max", "1")
         return Running(

@@ -13,7 +13,9 @@ MODELS = [f"model {number}" for number in range(12)]
 
 def needs_of(number: int) -> Needs:
     """Different for each number below 96."""
-    return Needs(kind="image", pixels=64 * (1 + number // 12), models=(MODELS[number % 12],))
+    return Needs(
+        kind="image", sizes=(("pixels", 64 * (1 + number // 12)),), models=(MODELS[number % 12],)
+    )
 
 
 lane_numbers = st.integers(1, 95)
@@ -26,7 +28,7 @@ happenings = st.lists(
 )
 offers = st.builds(
     lambda models, pixels_max: Offer(
-        kind="image", models=frozenset(models), pixels_max=64 * pixels_max
+        kind="image", models=frozenset(models), sizes_max={"pixels": 64 * pixels_max}
     ),
     st.lists(st.sampled_from(MODELS), max_size=12),
     st.integers(0, 8),
@@ -64,8 +66,8 @@ def test_the_picky_and_the_easy_are_searched_by_different_ways_to_the_same_end()
     lanes.learn({number: needs_of(number) for number in range(96)})
     for number in range(96):
         lanes.joined(number, 1000 - number)
-    picky = Fitting(Offer(kind="image", models=frozenset(MODELS[:1]), pixels_max=64))
-    easy = Fitting(Offer(kind="image", models=frozenset(MODELS), pixels_max=10_000))
+    picky = Fitting(Offer(kind="image", models=frozenset(MODELS[:1]), sizes_max={"pixels": 64}))
+    easy = Fitting(Offer(kind="image", models=frozenset(MODELS), sizes_max={"pixels": 10_000}))
     assert len(lanes.fitting(picky)) * PICKY < 96 < len(lanes.fitting(easy)) * PICKY
     assert lanes.best(picky, 3) == [0]
     assert lanes.best(easy, 3) == [95, 94, 93]

@@ -116,7 +116,7 @@ async def test_a_queue_that_heard_nothing_finds_what_waits(horde: Horde, cast: C
     offer = Offer(
         kind="image",
         words=frozenset(needs.words),
-        pixels_max=needs.pixels,
+        sizes_max=dict(needs.sizes),
         models=frozenset({"stable_diffusion"}),
     )
     fitting = Fitting(offer)
@@ -129,8 +129,9 @@ async def test_a_queue_that_heard_nothing_finds_what_waits(horde: Horde, cast: C
 async def test_a_look_finds_few_lanes_and_many(horde: Horde, cast: Cast, lanes: int) -> None:
     alice = await cast.alice()
     await horde.pool.execute(
-        "insert into lanes (kind, signature, words, pixels, models, workers, workers_excluded)"
-        " select 'image', 'lane ' || number, '{}', number, '{}', '{}', false"
+        "insert into lanes (kind, signature, words, sizes, models, workers, workers_excluded)"
+        " select 'image', 'lane ' || number, '{}', jsonb_build_object('pixels', number), '{}',"
+        " '{}', false"
         " from generate_series(1, $1) as number",
         lanes,
     )
@@ -141,7 +142,7 @@ async def test_a_look_finds_few_lanes_and_many(horde: Horde, cast: Cast, lanes: 
         " from jobs, lanes where lanes.signature like 'lane %'"
     )
     queue = Queue(horde.statements, horde.signals)
-    fitting = Fitting(Offer(kind="image", pixels_max=lanes))
+    fitting = Fitting(Offer(kind="image", sizes_max={"pixels": lanes}))
     await queue.look(fitting)
     expected = await horde.pool.fetch(
         "select id from lanes where signature like 'lane %' order by id limit 16"

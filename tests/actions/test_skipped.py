@@ -11,14 +11,16 @@ from openhorde.server.domain.needs import Needs, Offer
 from openhorde.server.store.work import LaneLoad
 
 NEEDS = {
-    1: Needs(kind="image", models=("a",), pixels=64),
-    2: Needs(kind="image", models=("b",), pixels=4096, words=("nsfw",)),
+    1: Needs(kind="image", models=("a",), sizes=(("pixels", 64),)),
+    2: Needs(kind="image", models=("b",), sizes=(("pixels", 4096),), words=("nsfw",)),
 }
-OFFER = Offer(kind="image", models=frozenset({"a"}), pixels_max=1024, worker_id="w1")
+OFFER = Offer(kind="image", models=frozenset({"a"}), sizes_max={"pixels": 1024}, worker_id="w1")
 
 
 def snapshot(**requests: int) -> Snapshot:
-    lanes = {int(lane[1:]): LaneLoad(number, number, 1) for lane, number in requests.items()}
+    lanes = {
+        int(lane[1:]): LaneLoad("image", number, number, 1) for lane, number in requests.items()
+    }
     return Snapshot(monotonic(), lanes, {})
 
 
@@ -33,7 +35,7 @@ def test_each_worker_is_told_of_its_own() -> None:
 def test_a_worker_that_offers_more_is_counted_anew() -> None:
     skips = Skips()
     waiting = snapshot(_2=3)
-    more = msgspec.structs.replace(OFFER, words=frozenset({"nsfw"}), pixels_max=5000)
+    more = msgspec.structs.replace(OFFER, words=frozenset({"nsfw"}), sizes_max={"pixels": 5000})
     assert skips.tally(waiting, NEEDS.get, OFFER)["nsfw"] == 3
     assert skips.tally(waiting, NEEDS.get, more) == {"models": 3}
 

@@ -121,10 +121,11 @@ async def test_a_censored_job_costs_the_tax_alone_and_pays_the_worker(
     request_id = await ask(horde, alice)
     (job_id,) = await take(horde, bob)
     note = {"type": "censorship", "value": "nsfw"}
-    assert await work.deliver(horde, bob, delivery(job_id, metadata=[note])) > 0
-    progress, (result,) = await requests.read(horde, request_id)
+    assert await work.deliver(horde, bob, delivery(job_id, gen_metadata=[note])) > 0
+    progress, (job,) = await requests.read(horde, request_id)
     assert progress.kudos_milli == progress.facts.activation_milli + 1000
-    assert result.result["censored"]
+    assert job.result is not None
+    assert job.result["censored"]
     await sound(horde)
 
 

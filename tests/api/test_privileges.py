@@ -4,6 +4,7 @@
 from typing import Any
 
 import httpx
+from cast import picture_text
 
 from openhorde.server.actions.horde import Horde
 from openhorde.server.api.app import create_app
@@ -24,6 +25,16 @@ def _call(operation: Operation, **more: Any) -> tuple[str, str, dict[str, Any]]:
         "post_image_async_generate": {"prompt": "x", "dry_run": True},
         "post_image_job_pop": {"name": "Somebody's machine"},
         "post_image_job_submit": {"id": "7"},
+        "post_interrogate": {
+            "source_image": picture_text(),
+            "forms": [{"name": "nsfw"}],
+            "dry_run": True,
+        },
+        "post_interrogate_pop": {"name": "Somebody's alchemist"},
+        "post_interrogate_submit": {"id": "7"},
+        "post_text_async_generate": {"prompt": "x", "dry_run": True},
+        "post_text_job_pop": {"name": "Somebody's scribe", "models": ["x"]},
+        "post_text_job_submit": {"id": "7"},
         "post_image_job_progress": {"id": "7", "step": 1, "steps": 2},
         "post_register": {"username": "Ann"},
         "post_transfer_kudos": {"username": "Ann#7"},

@@ -13,6 +13,7 @@ from openhorde.server.actions import work
 from openhorde.server.actions.horde import Horde
 from openhorde.server.api.v2.models_shown import Demand, demand_by_model, show_models
 from openhorde.server.domain.reference import ModelFacts, Reference
+from openhorde.server.domain.text_reference import TextReference
 from openhorde.server.store import status
 from openhorde.server.tasks import count_deliveries
 
@@ -124,11 +125,18 @@ def test_demand_is_shared_out_among_the_models_it_names() -> None:
 def test_known_models_that_nobody_serves_are_shown() -> None:
     reference = Reference([ModelFacts(name="known")])
     demands = {"known": Demand(1, 10), "unknown": Demand(1, 10)}
-    rows = show_models([(["served"], 2)], {"served": 5.0}, demands, reference)
+    rows = show_models([(["served"], 2)], {"served": 5.0}, demands, reference, "image")
     assert [(row.name, row.count) for row in rows] == [("served", 2), ("known", 0)]
+
+
+def test_text_models_that_nobody_serves_are_not_shown() -> None:
+    reference = Reference([ModelFacts(name="known")], texts=TextReference({"known": 7.0}))
+    demands = {"known": Demand(1, 10)}
+    rows = show_models([(["served"], 2)], {"served": 5.0}, demands, reference, "text")
+    assert [(row.name, row.type) for row in rows] == [("served", "text")]
 
 
 def test_eta() -> None:
     reference = Reference([])
-    [row] = show_models([(["m"], 2)], {"m": 5.0}, {"m": Demand(1, 100)}, reference)
+    [row] = show_models([(["m"], 2)], {"m": 5.0}, {"m": Demand(1, 100)}, reference, "image")
     assert (row.eta, row.performance, row.queued) == (10, 5, 100)

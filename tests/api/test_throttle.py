@@ -234,13 +234,20 @@ async def test_machines_count_together_and_alone_while_redis_is_away(
 
 
 A, AP, KP = Bucket.ADDRESS, Bucket.ADDRESS_AND_PATH, Bucket.KEY_AND_PATH
+ASKING = {
+    Limit("90/minute", AP, rate_welcome="300/minute"),
+    Limit("2/second", AP, rate_welcome="10/second"),
+    Limit("2/second", KP, rate_anonymous="60/second", rate_welcome="60/second"),
+}
 STATUS = {Limit("10/minute", AP)}
+TEXT_STATUS = {Limit("60/minute", AP)}
 WIRE = {
-    "post_image_async_generate": {
-        Limit("90/minute", AP, rate_welcome="300/minute"),
-        Limit("2/second", AP, rate_welcome="10/second"),
-        Limit("2/second", KP, rate_anonymous="60/second", rate_welcome="60/second"),
-    },
+    "post_image_async_generate": ASKING,
+    "post_text_async_generate": ASKING,
+    "get_text_async_status": TEXT_STATUS,
+    "delete_text_async_status": TEXT_STATUS,
+    "post_text_job_pop": {Limit("60/second", A)},
+    "post_text_job_submit": {Limit("60/second", A)},
     "get_image_async_check": {Limit("10/second", AP)},
     "get_image_async_status": STATUS,
     "delete_image_async_status": STATUS,

@@ -10,7 +10,7 @@ from cast import Cast, image_pop
 
 from openhorde.server.actions import work
 from openhorde.server.actions.horde import Horde
-from openhorde.server.api.v2.workers_shown import performance
+from openhorde.server.domain.kinds.table import KINDS
 from openhorde.server.domain.refusals import Refusal
 from openhorde.server.store.users import Account
 
@@ -165,11 +165,11 @@ class TestEditing:
 
 
 def test_sentences_of_speed() -> None:
-    assert performance("image", 2_345_678.0) == "2.3 megapixelsteps per second"
-    assert performance("image", None) == "1.0 megapixelsteps per second"
-    assert performance("text", 12.34) == "12.3 tokens per second"
-    assert performance("alchemy", 0.5) == "0.5 seconds per form"
-    assert performance("alchemy", None) == "No requests fulfilled yet"
+    image, alchemy = KINDS["image"], KINDS["alchemy"]
+    assert image.performance(2_345_678.0) == "2.3 megapixelsteps per second"
+    assert image.performance(None) == "1.0 megapixelsteps per second"
+    assert alchemy.performance(2.0) == "0.5 seconds per form"
+    assert alchemy.performance(None) == "No requests fulfilled yet"
 
 
 async def test_features_that_the_agent_lacks(horde: Horde, look: Any, cast: Cast) -> None:

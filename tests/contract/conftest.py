@@ -9,6 +9,7 @@ from contract.wire import Person
 from processes import RunningServer, data_folder
 
 KUDOS = 100_000
+WORKERS_MAX = 100
 
 
 @pytest.fixture(scope="session")
@@ -25,9 +26,23 @@ def alice(server: RunningServer) -> Person:
 
 
 @pytest.fixture(scope="session")
-def bob(server: RunningServer) -> Person:
-    """Works."""
-    return Person(server.add_user("Bob"))
+def bob(server: RunningServer, dora: Person) -> Person:
+    """Works, with more machines than anybody may have uninvited."""
+    person = Person(server.add_user("Bob"))
+    me = httpx.get(f"{server.url}/api/v2/find_user", headers=person.headers).json()
+    invited = httpx.put(
+        f"{server.url}/api/v2/users/{me['id']}",
+        headers=dora.headers,
+        json={"worker_invited": WORKERS_MAX},
+    )
+    assert invited.status_code == 200, invited.text
+    return person
+
+
+@pytest.fixture(scope="session")
+def dora(server: RunningServer) -> Person:
+    """Moderates."""
+    return Person(server.add_user("Dora", moderator=True))
 
 
 @pytest.fixture

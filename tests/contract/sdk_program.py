@@ -5,6 +5,7 @@ Arguments: which act, the key of who asks, the key of who works, a model.
 """
 
 import asyncio
+import base64
 import json
 import sys
 from collections.abc import Callable
@@ -20,6 +21,15 @@ from horde_sdk.ai_horde_api.ai_horde_clients import (
 )
 from horde_sdk.ai_horde_api.apimodels import (
     AIHordeHeartbeatResponse,
+    AlchemyAsyncRequest,
+    AlchemyAsyncRequestFormItem,
+    AlchemyAsyncResponse,
+    AlchemyJobSubmitRequest,
+    AlchemyPopFormPayload,
+    AlchemyPopRequest,
+    AlchemyPopResponse,
+    AlchemyStatusRequest,
+    AlchemyStatusResponse,
     AllWorkersDetailsRequest,
     AllWorkersDetailsResponse,
     DeleteImageGenerateRequest,
@@ -40,8 +50,9 @@ from horde_sdk.ai_horde_api.apimodels import (
     SingleWorkerDetailsResponse,
     UserDetailsResponse,
 )
+from horde_sdk.ai_horde_api.apimodels.alchemy._pop import NoValidAlchemyFound
 from horde_sdk.ai_horde_api.apimodels.workers._workers import WorkerDetailItem
-from horde_sdk.ai_horde_api.consts import GENERATION_STATE
+from horde_sdk.ai_horde_api.consts import GENERATION_STATE, KNOWN_ALCHEMY_TYPES
 from horde_sdk.ai_horde_api.fields import JobID
 from horde_sdk.generic_api.apimodels import RequestErrorResponse
 from PIL import Image
@@ -51,8 +62,8 @@ REGEN = "AI Horde Worker reGen:10.1.1:https://github.com/Haidra-Org/horde-worker
 
 # The wire has grown since this SDK was made: `messages` of jobs and workers, `deleted` and
 # `proxy_passkey` of users, most of the heartbeat. A dry run's `lines` are our own, and so is what
-# a submit says of the prospects: outside tests this SDK lets unknown names pass. For the rest they
-# are errors.
+# a submit says of the prospects, the price and the deadline of forms, and most reasons why forms
+# were skipped: outside tests this SDK lets unknown names pass. For the rest they are errors.
 GROWN: tuple[type[BaseModel], ...] = (
     AIHordeHeartbeatResponse,
     ImageGenerateJobPopResponse,
@@ -62,12 +73,16 @@ GROWN: tuple[type[BaseModel], ...] = (
     UserDetailsResponse,
     ImageGenerateAsyncDryRunResponse,
     ImageGenerateAsyncResponse,
+    AlchemyAsyncResponse,
+    AlchemyPopFormPayload,
+    NoValidAlchemyFound,
+    AlchemyPopResponse,
 )
 
 
-def be_strict_within_reason() -> None:
+def be_strict_within_reason(grown: tuple[type[BaseModel], ...] = GROWN) -> None:
     """Let these models, and no others, have further fields."""
-    for model in GROWN:
+    for model in grown:
         if model is not AllWorkersDetailsResponse:
             model.model_config["extra"] = "ignore"
         model.model_rebuild(force=True)
@@ -209,6 +224,52 @@ def fail(asker: str, worker: str, model: str) -> None:
         say(name=name, message=answer.message, rc=answer.rc)
 
 
+def interrogate(asker: str, worker: str, model: str) -> None:
+    """Forms are asked for, taken and handed in. This SDK sends results as JSON in a string."""
+    client = AIHordeAPIManualClient()
+    names = (
+        KNOWN_ALCHEMY_TYPES.caption,
+        KNOWN_ALCHEMY_TYPES.nsfw,
+        KNOWN_ALCHEMY_TYPES.RealESRGAN_x4plus,
+    )
+    asking = AlchemyAsyncRequest(
+        apikey=asker,
+        forms=[AlchemyAsyncRequestFormItem(name=name) for name in names],
+        source_image=base64.b64encode(webp()).decode(),
+    )
+    queued = client.submit_request(asking, AlchemyAsyncResponse)
+    assert isinstance(queued, AlchemyAsyncResponse)
+    status = AlchemyStatusRequest(id=queued.id_)
+    waiting = client.submit_request(status, AlchemyStatusResponse)
+    say(state=waiting.state, results=[form.result for form in waiting.forms])
+    results: dict[str, object] = {
+        "caption": "a red square",
+        "nsfw": False,
+        "RealESRGAN_x4plus": "R2",
+    }
+    popping = AlchemyPopRequest(
+        apikey=worker, name="SDK alchemist", priority_usernames=[], forms=list(names)
+    )
+    # By the manual client: this SDK's sessions cannot clean up after a popped form.
+    while forms := client.submit_request(popping, AlchemyPopResponse).forms:
+        for form in forms:
+            submit = AlchemyJobSubmitRequest(
+                apikey=worker,
+                id=form.id_,
+                result=json.dumps({form.form: results[form.form]}),
+                state=GENERATION_STATE.ok,
+            )
+            done = client.submit_request(submit, submit.get_default_success_response_type())
+            say(form=form.form, reward=done.reward, upload=bool(form.r2_upload))
+    told = client.submit_request(status, AlchemyStatusResponse)
+    say(
+        state=told.state,
+        captions=[each.caption for each in told.all_caption_results],
+        nsfw=[each.nsfw for each in told.all_nsfw_results],
+        complete=told.is_job_complete(len(names)),
+    )
+
+
 def submission(key: str, job_id: JobID, seed: str | None) -> ImageGenerationJobSubmitRequest:
     """What reGen hands in after an upload."""
     return ImageGenerationJobSubmitRequest(
@@ -230,7 +291,7 @@ def webp() -> bytes:
 
 
 ACTS: dict[str, Callable[[str, str, str], None]] = {
-    each.__name__: each for each in (draw, draw_asynchronously, manage, work, fail)
+    each.__name__: each for each in (draw, draw_asynchronously, manage, work, fail, interrogate)
 }
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Every answer of the v2 operations has exactly the fields that the contract names."""
 
+import base64
 from uuid import uuid4
 
 import httpx
@@ -157,3 +158,42 @@ def test_refusals(http: httpx.Client) -> None:
     assert invalid.status_code == 400
     assert_is("RequestValidationError", invalid.json())
     assert set(invalid.json()["errors"]) == {"prompt"}
+
+
+def test_forms_and_the_lack_of_them(http: httpx.Client, alice: Person, bob: Person) -> None:
+    body = {
+        "source_image": base64.b64encode(picture("PNG")).decode(),
+        "forms": [{"name": "describe", "payload": {"words": 3}}, {"name": "CodeFormers"}],
+    }
+    asked = http.post("/api/v2/interrogate/async", headers=alice.headers, json=body)
+    assert asked.status_code == 202
+    assert_is("RequestInterrogationResponse", asked.json())
+    path = f"/api/v2/interrogate/status/{asked.json()['id']}"
+    assert_is("InterrogationStatus", http.get(path).json())
+    pop = {"name": "contract alchemist", "forms": ["describe", "CodeFormers"], "amount": 2}
+    popped = http.post("/api/v2/interrogate/pop", headers=bob.headers, json=pop).json()
+    assert_is("InterrogationPopPayload", popped)
+    results = {"describe": {"describe": {"words": "a b c"}}, "CodeFormers": {"CodeFormers": "R2"}}
+    for form in popped["forms"]:
+        said = {"id": form["id"], "result": results[form["form"]]}
+        done = http.post("/api/v2/interrogate/submit", headers=bob.headers, json=said)
+        assert_is("GenerationSubmitted", done.json())
+    status = http.get(path).json()
+    assert_is("InterrogationStatus", status)
+    assert [form["state"] for form in status["forms"]] == ["done", "done"]
+    idle = http.post("/api/v2/interrogate/pop", headers=bob.headers, json=pop).json()
+    assert_is("InterrogationPopPayload", idle)
+    assert idle["forms"] is None
+    assert_is("InterrogationStatus", http.delete(path).json())
+    worker = http.get("/api/v2/workers/name/contract alchemist").json()
+    assert_is("WorkerDetails", worker)
+
+
+def test_statistics(http: httpx.Client) -> None:
+    for path, model in (
+        ("img/totals", "StatsImgTotals"),
+        ("img/models", "ImgModelStats"),
+        ("text/totals", "StatsTxtTotals"),
+        ("text/models", "TxtModelStats"),
+    ):
+        assert_is(model, http.get(f"/api/v2/stats/{path}").json())

@@ -39,11 +39,14 @@ def online(server: RunningServer, name: str) -> bool:
     return any(each["name"] == name for each in workers)
 
 
-def play(server: RunningServer, act: str, *arguments: str) -> list[dict[str, Any]]:
+def play(
+    server: RunningServer, act: str, *arguments: str, program: Path = PROGRAM
+) -> list[dict[str, Any]]:
     """Have the SDK play an act; what it tells."""
     strict = {"AI_HORDE_URL": f"{server.url}/api/", "TESTS_ONGOING": "1"}
+    strict["PYTHONPATH"] = str(PROGRAM.parents[1])
     done = subprocess.run(
-        [sys.executable, str(PROGRAM), act, *arguments],
+        [sys.executable, str(program), act, *arguments],
         env={**os.environ, **strict},
         capture_output=True,
         text=True,
@@ -52,6 +55,25 @@ def play(server: RunningServer, act: str, *arguments: str) -> list[dict[str, Any
     )
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+
+
+def test_forms_are_asked_taken_and_handed_in_with_the_sdk(
+    server: RunningServer, alice: Person, bob: Person
+) -> None:
+    # First of all: our own worker, once it is there, would take the forms away.
+    waiting, *told, end = play(server, "interrogate", alice.key, bob.key, "")
+    assert waiting == {"state": "waiting", "results": [None, None, None]}
+    assert sorted((each["form"], each["reward"], each["upload"]) for each in told) == [
+        ("RealESRGAN_x4plus", 3, True),
+        ("caption", 1, False),
+        ("nsfw", 1, False),
+    ]
+    assert end == {
+        "state": "done",
+        "captions": ["a red square"],
+        "nsfw": [False],
+        "complete": True,
+    }
 
 
 @pytest.mark.usefixtures("worker")

@@ -11,7 +11,7 @@ from openhorde.server.domain.bridges import (
     parse,
     wants_base64_sources,
 )
-from openhorde.server.domain.needs import SAMPLERS
+from openhorde.server.domain.needs import POST_PROCESSORS, SAMPLERS
 
 REGEN = "AI Horde Worker reGen"
 OLD = "AI Horde Worker"
@@ -102,6 +102,8 @@ def test_our_own_agent() -> None:
     assert own.words == {
         *("r2", "r2_source", "img2img", "inpainting", "karras", "clip_skip", "tiling"),
         *("hires_fix", "textual_inversion", "lora", "lora_versions", "inpaints_with_any_model"),
+        *("controlnet", "image_is_control", "return_control_map", "post-processing"),
+        *(name for name in POST_PROCESSORS if name != "CodeFormers"),
     }
     assert own.samplers == own.samplers_karras == set(SAMPLERS)
 

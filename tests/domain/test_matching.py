@@ -1,6 +1,4 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-from typing import Any
-
 import msgspec
 import pytest
 from hypothesis import given
@@ -8,31 +6,39 @@ from hypothesis import strategies as st
 
 from openhorde.server.domain.matching import (
     Waiting,
-    batch_amount,
     fits,
     lacking,
     prioritised,
 )
-from openhorde.server.domain.needs import WORDS, Needs, Offer
+from openhorde.server.domain.needs import SIZES, WORDS, Needs, Offer
+from openhorde.wire.alchemy import FormsSkipped
+from openhorde.wire.text import TextsSkipped
 from openhorde.wire.work import Skipped
 
 OPEN = Offer(
     kind="image",
     words=frozenset(WORDS),
-    pixels_max=512 * 512,
+    sizes_max={"pixels": 512 * 512},
     models=frozenset({"a", "b"}),
     worker_id="w1",
 )
 MODELS = st.sampled_from(["a", "b", "c"])
 WORKERS = st.sampled_from(["w1", "w2", "w3"])
 PIXELS = st.sampled_from([64 * 64, 512 * 512, 1024 * 1024])
+LIMITS = st.dictionaries(st.sampled_from(sorted(SIZES)), PIXELS)
 SOME_WORDS = st.sets(st.sampled_from(sorted(WORDS)), max_size=12)
+
+TOLD = {
+    field
+    for skipped in (Skipped, FormsSkipped, TextsSkipped)
+    for field in skipped.__struct_fields__
+}
 
 needs_of_all_sorts = st.builds(
     Needs,
     kind=st.sampled_from(["image", "image", "image", "text"]),
     words=SOME_WORDS.map(sorted).map(tuple),
-    pixels=PIXELS,
+    sizes=LIMITS.map(dict.items).map(sorted).map(tuple),
     models=st.sets(MODELS).map(sorted).map(tuple),
     workers=st.sets(WORKERS).map(sorted).map(tuple),
     workers_excluded=st.booleans(),
@@ -41,7 +47,7 @@ offers_of_all_sorts = st.builds(
     Offer,
     kind=st.just("image"),
     words=SOME_WORDS.map(frozenset) | SOME_WORDS.map(frozenset(WORDS).difference),
-    pixels_max=PIXELS,
+    sizes_max=LIMITS,
     models=st.frozensets(MODELS),
     worker_id=WORKERS,
     lacking_agent_words=SOME_WORDS.map(frozenset),
@@ -53,18 +59,21 @@ def test_a_request_fits_when_nothing_is_lacking(needs: Needs, offer: Offer) -> N
     reasons = lacking(needs, offer)
     assert fits(needs, offer) is (not reasons)
     assert len(set(reasons)) == len(reasons)
-    assert set(reasons) <= set(Skipped.__struct_fields__)
+    assert set(reasons) <= TOLD
 
 
-@given(needs_of_all_sorts, offers_of_all_sorts, SOME_WORDS, st.frozensets(MODELS), PIXELS)
+@given(needs_of_all_sorts, offers_of_all_sorts, SOME_WORDS, st.frozensets(MODELS), LIMITS)
 def test_offering_more_never_makes_a_job_unfit(
-    needs: Needs, offer: Offer, words: set[str], models: frozenset[str], pixels: int
+    needs: Needs, offer: Offer, words: set[str], models: frozenset[str], limits: dict[str, int]
 ) -> None:
     more = msgspec.structs.replace(
         offer,
         words=offer.words | words,
         models=offer.models | models,
-        pixels_max=max(offer.pixels_max, pixels),
+        sizes_max={
+            name: max(offer.sizes_max.get(name, 0), limits.get(name, 0))
+            for name in {*offer.sizes_max, *limits}
+        },
     )
     assert set(lacking(needs, more)) <= set(lacking(needs, offer))
 
@@ -74,9 +83,13 @@ def test_the_tally_counts_each_reason_on_its_own(
     lanes: list[tuple[Needs, int]], offer: Offer
 ) -> None:
     counts = Waiting(lanes).tally(offer)
-    Skipped(**counts)
-    for reason in set(Skipped.__struct_fields__) - {"max_pixels"}:
-        wanted = sum(number for needs, number in lanes if reason in lacking(needs, offer))
+    assert set(counts) <= TOLD
+    for reason in TOLD - {"max_pixels"}:
+        wanted = sum(
+            number
+            for needs, number in lanes
+            if needs.kind == offer.kind and reason in lacking(needs, offer)
+        )
         assert counts.get(reason, 0) == wanted
 
 
@@ -118,7 +131,9 @@ def test_reasons_of_the_table(word: str, forbidden: str, too_old: str) -> None:
 
 def test_reasons_come_in_the_order_of_the_table() -> None:
     words = ("generous", "many_steps", "post_processing", "controlnet", "tiling", "trusted", "nsfw")
-    needs = Needs(kind="image", words=words, workers=("w2",), pixels=2**30, models=("z",))
+    needs = Needs(
+        kind="image", words=words, workers=("w2",), sizes=(("pixels", 2**30),), models=("z",)
+    )
     bare = msgspec.structs.replace(OPEN, words=frozenset())
     assert lacking(needs, bare) == (
         "models",
@@ -157,9 +172,9 @@ def test_listed_workers() -> None:
 
 
 def test_a_request_as_large_as_the_limit_fits_and_is_counted_all_the_same() -> None:
-    exact = Needs(kind="image", pixels=OPEN.pixels_max)
+    exact = Needs(kind="image", sizes=(("pixels", OPEN.sizes_max["pixels"]),))
     assert fits(exact, OPEN)
-    assert Waiting([(exact, 3), (Needs(kind="image", pixels=64), 2)]).tally(OPEN) == {
+    assert Waiting([(exact, 3), (Needs(kind="image", sizes=(("pixels", 64),)), 2)]).tally(OPEN) == {
         "max_pixels": 3
     }
 
@@ -169,39 +184,3 @@ def test_priority_users_need_not_pay_in_advance() -> None:
     stingy = msgspec.structs.replace(OPEN, words=OPEN.words - {"generous"})
     assert lacking(needs, stingy) == ("kudos",)
     assert fits(needs, prioritised(stingy))
-
-
-def amount(**changes: object) -> int:
-    facts: dict[str, Any] = {
-        "pixels": 512 * 512,
-        "pixels_max": 1024 * 1024,
-        "amount": 20,
-        "waiting": 20,
-        "baseline": "stable diffusion 1",
-    }
-    return batch_amount(**(facts | changes))
-
-
-def test_batches() -> None:
-    assert amount() == 20
-    assert amount(amount=4) == 4
-    assert amount(waiting=3) == 3
-    assert amount(pixels=1024 * 1024) == 6
-    assert amount(pixels=1024 * 1024, post_processing=["GFPGAN"]) == 4
-    assert amount(pixels=1024 * 1024, post_processing=["CodeFormers"]) == 2
-    assert amount(pixels=1024 * 1024, transparent=True) == 3
-    assert amount(pixels=3072 * 3072) == 1
-    assert amount(disable_batching=True) == 1
-
-
-def test_batches_are_smaller_for_heavy_families() -> None:
-    assert amount(baseline="flux_1") == 5
-    assert amount(baseline="qwen_image") == 2
-    assert amount(baseline="z_image_turbo") == 3
-
-
-def test_batches_round_half_to_even() -> None:
-    halves = {"pixels": 2, "amount": 7, "waiting": 7}
-    assert amount(**halves, pixels_max=1) == 1
-    assert amount(**halves, pixels_max=3) == 3
-    assert amount(**{**halves, "pixels": 4}, pixels_max=5) == 2

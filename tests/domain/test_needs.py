@@ -1,12 +1,21 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 import msgspec
 
-from openhorde.server.domain.needs import POST_PROCESSORS, SAMPLERS, WORDS, Needs
+from openhorde.server.domain.needs import POST_PROCESSORS, SAMPLERS, SIZES, WORDS, Needs
+from openhorde.wire.alchemy import FormsSkipped
+from openhorde.wire.text import TextsSkipped
 from openhorde.wire.work import Skipped
 
 
 def test_every_word_is_explained_and_has_reasons_that_a_worker_can_be_told() -> None:
-    told = set(Skipped.__struct_fields__)
+    told = {
+        field
+        for skipped in (Skipped, FormsSkipped, TextsSkipped)
+        for field in skipped.__struct_fields__
+    }
+    for size in SIZES.values():
+        assert size.meaning
+        assert size.reason in told
     for word, need in WORDS.items():
         assert need.word == word
         assert need.meaning
@@ -19,14 +28,14 @@ def test_every_sampler_and_post_processor_is_a_word() -> None:
 
 
 def test_equal_needs_share_a_signature_and_others_do_not() -> None:
-    needs = Needs(kind="image", words=("nsfw",), pixels=4096, models=("a",))
+    needs = Needs(kind="image", words=("nsfw",), sizes=(("pixels", 4096),), models=("a",))
     assert needs.signature() == Needs(**msgspec.structs.asdict(needs)).signature()
     others = [
         msgspec.structs.replace(needs, **change)
         for change in (
             {"kind": "text"},
             {"words": ()},
-            {"pixels": 8192},
+            {"sizes": (("pixels", 8192),)},
             {"models": ("b",)},
             {"workers": ("w",)},
             {"workers_excluded": True},
@@ -37,4 +46,4 @@ def test_equal_needs_share_a_signature_and_others_do_not() -> None:
 
 def test_a_signature_is_stable() -> None:
     assert len(Needs(kind="image").signature()) == 32
-    assert Needs(kind="image").signature() == "1118a9223af6e6424e052d4ac24a5f51"
+    assert Needs(kind="image").signature() == "21d45d591ddb6f989bdf273faa29c285"

@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 import msgspec
 import pytest
-from domain.test_matching import OPEN, needs_of_all_sorts, offers_of_all_sorts
+from domain.test_matching import OPEN, TOLD, needs_of_all_sorts, offers_of_all_sorts
 from hypothesis import given
 from hypothesis import strategies as st
 
 from openhorde.server.domain.matching import fits, lacking, shortfalls
 from openhorde.server.domain.needs import WORDS, Needs, Offer
 from openhorde.server.domain.possibility import Candidate, closest, explain
-from openhorde.wire.work import Skipped
 
 offers_of_a_horde = st.lists(offers_of_all_sorts, max_size=8)
 
@@ -29,7 +28,7 @@ def test_every_worker_that_does_not_fit_is_ruled_out_by_something(
         (obstacle.workers for obstacle in told.obstacles), reverse=True
     )
     for obstacle in told.obstacles:
-        assert obstacle.reason in Skipped.__struct_fields__
+        assert obstacle.reason in TOLD
         assert obstacle.workers == sum(obstacle.reason in lacking(needs, o) for o in of_kind)
         assert obstacle.alone == sum(lacking(needs, o) == (obstacle.reason,) for o in of_kind)
         assert obstacle.sentence.startswith(f"{obstacle.workers} of {told.online} worker")
@@ -55,11 +54,11 @@ def test_sentences() -> None:
     assert sentences(unserved, OPEN, OPEN) == [
         "2 of 2 workers online do not serve any of the models asked for."
     ]
-    loras = Needs(kind="image", words=("lora",), pixels=OPEN.pixels_max)
+    loras = Needs(kind="image", words=("lora",), sizes=(("pixels", OPEN.sizes_max["pixels"]),))
     assert sentences(loras, without("lora"), OPEN) == [
         "1 of 2 workers online does not apply loras."
     ]
-    assert sentences(Needs(kind="image", pixels=2**30), OPEN) == [
+    assert sentences(Needs(kind="image", sizes=(("pixels", 2**30),)), OPEN) == [
         "1 of 1 worker online does not make pictures as large as this one."
     ]
     assert sentences(Needs(kind="image", workers=("w2",)), OPEN, OPEN) == [

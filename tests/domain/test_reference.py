@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 import pytest
 
-from openhorde.server.domain.reference import ModelFacts, Reference, is_special, owner_of
+from openhorde.server.domain.model_names import owner_of
+from openhorde.server.domain.reference import ModelFacts, Reference, is_special
 
 REFERENCE = Reference.from_json(
     {

@@ -28,10 +28,10 @@ def test_untrusted_owners_wait_for_half() -> None:
     assert share(7610, trusted=True) == Share(7610, 0)
 
 
-def test_untrusted_uptime_waits_but_alchemists_do_not() -> None:
+def test_untrusted_uptime_waits_unless_its_kind_pays_at_once() -> None:
     assert uptime_share(50_000, trusted=False) == Share(0, 50_000)
     assert uptime_share(50_000, trusted=True) == Share(50_000, 0)
-    assert uptime_share(40_000, trusted=False, alchemist=True) == Share(40_000, 0)
+    assert uptime_share(40_000, trusted=False, at_once=True) == Share(40_000, 0)
 
 
 @pytest.mark.parametrize(

@@ -123,7 +123,9 @@ def test_all_that_somebody_fits_is_poured_out_and_only_over_those_who_fit(
     lanes: list[tuple[int, float]], crew: list[Hand]
 ) -> None:
     loads = pour(lanes, crew)
-    assert sum(loads) == pytest.approx(sum(load for fitting, load in lanes if fitting))
+    wanted = sum(load for fitting, load in lanes if fitting)
+    # A part of a thing is lost where it is poured onto hours of work: there is none smaller.
+    assert sum(loads) == pytest.approx(wanted, abs=0.01)
     anybody = 0
     for fitting, load in lanes:
         anybody |= fitting if load else 0

@@ -7,7 +7,14 @@ from io import BytesIO
 import pytest
 from PIL import Image, features
 
-from openhorde.server.kit.pictures import PictureRefused, decode_base64, inspect, to_webp
+from openhorde.server.kit.pictures import (
+    PictureRefused,
+    check_whole,
+    decode_base64,
+    inspect,
+    to_jpeg_or_png,
+    to_webp,
+)
 
 FORMATS = ["PNG", "JPEG", "WEBP", "GIF", "BMP"] + (["AVIF"] if features.check("avif") else [])
 PLENTY = 1_000_000
@@ -208,3 +215,38 @@ def test_junk_is_no_base64(text: str) -> None:
 def test_base64_is_bound() -> None:
     with pytest.raises(PictureRefused, match="too_many_bytes"):
         decode_base64(base64.b64encode(BYTES).decode(), len(BYTES) - 1)
+
+
+@pytest.mark.parametrize(("mode", "ending"), [("RGB", "jpg"), ("RGBA", "png")])
+def test_pictures_of_any_size_are_kept_as_jpeg_or_with_transparency_as_png(
+    mode: str, ending: str
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encoded("PNG", mode=mode, exif=exif)
+    kept, is_ = to_jpeg_or_png(data, quality=90, pixels_max=PLENTY)
+    assert is_ == ending
+    picture = decoded(kept)
+    assert (picture.size, picture.mode, dict(picture.getexif())) == ((10, 20), mode, {})
+
+
+def test_who_only_looks_sees_damage_and_bounds_too() -> None:
+    whole = encoded("PNG")
+    check_whole(whole, pixels_max=200)
+    for data, pixels_max in ((whole[:-30], 200), (whole, 199), (b"text", 200)):
+        with pytest.raises(PictureRefused):
+            check_whole(data, pixels_max=pixels_max)
+        with pytest.raises(PictureRefused):
+            to_jpeg_or_png(data, quality=90, pixels_max=pixels_max)
+
+
+def test_what_the_encoder_of_webp_cannot_do_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Of tens of millions of pixels some are too many for it; that takes half a minute to see.
+    def save(*_: object, **__: object) -> None:
+        raise ValueError("encoding error 6")
+
+    data = encoded("PNG")
+    monkeypatch.setattr(Image.Image, "save", save)
+    with pytest.raises(PictureRefused) as refused:
+        to_webp(data, quality=90, pixels_max=PLENTY)
+    assert refused.value.reason == "too_many_pixels"

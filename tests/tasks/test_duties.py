@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import msgspec
 import pytest
-from cast import Cast, ask, delivery, take
+from cast import Cast, ask, delivery, take, take_forms
 
 from openhorde.server.actions import work
 from openhorde.server.actions.horde import Horde
@@ -60,6 +60,46 @@ async def test_uptime_is_rewarded_once_a_period(horde: Horde, cast: Cast) -> Non
     await reward_uptime.run(horde)
     assert await balances(horde, bob.id) == (52_000, 0)
     assert await horde.pool.fetchval("select uptime_milli from workers") == 52_000
+
+
+async def test_the_uptime_of_alchemists_is_paid_at_once(horde: Horde, cast: Cast) -> None:
+    charlie = await cast.make("Charlie")
+    assert await take_forms(horde, charlie, "caption") == []
+    assert await take(horde, charlie) == []
+    await horde.pool.execute("update workers set uptime_seconds = 601")
+    await reward_uptime.run(horde)
+    # 40 for the alchemist, to the balance; 52 for the one who draws, to the escrow.
+    assert await balances(horde, charlie.id) == (40_000, 52_000)
+
+
+async def test_what_another_version_stored_is_rewarded_once_it_is_said_anew(
+    horde: Horde, cast: Cast
+) -> None:
+    bob = await cast.bob()
+    assert await take(horde, bob) == []
+    await horde.pool.execute("update workers set uptime_seconds = 601, offer = '{}'")
+    await reward_uptime.run(horde)
+    assert await horde.pool.fetchval("select uptime_milli from workers") == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "given_up", "rests"),
+    [("image", 20, False), ("image", 21, True), ("alchemy", 100, False), ("alchemy", 101, True)],
+)
+async def test_how_much_may_be_given_up_depends_on_the_kind(
+    horde: Horde, cast: Cast, kind: str, given_up: int, rests: bool
+) -> None:
+    bob = await cast.bob()
+    await (take(horde, bob) if kind == "image" else take_forms(horde, bob, "caption"))
+    await horde.pool.execute(
+        "insert into deliveries_uncounted (job_id, kind, outcome, worker_id, owner_id, user_id,"
+        " model, things, seconds, reward_milli)"
+        " select gen_random_uuid(), kind, 'faulted', id, user_id, 0, 'x', 1, 1, 0"
+        " from workers, generate_series(1, $1)",
+        given_up,
+    )
+    await count_deliveries.run(horde)
+    assert await horde.pool.fetchval("select maintenance from workers") is rests
 
 
 async def test_a_duty_ends_although_new_work_keeps_coming(horde: Horde, cast: Cast) -> None:

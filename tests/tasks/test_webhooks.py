@@ -90,7 +90,9 @@ async def test_a_finished_job_is_told_once_and_signed(
     assert heard.path == "/hook?a=b"
     assert heard.headers["content-type"] == "application/json"
     told = Webhook(actions.secret(horde, request_id)).verify(heard.body, heard.headers)
-    _, (result,) = await requests.read(horde, request_id)
+    _, (job,) = await requests.read(horde, request_id)
+    result = job.finished()
+    assert result is not None
     shown = msgspec.to_builtins(await generation(horde, result, inline=False))
     reward_milli = await horde.pool.fetchval("select reward_milli from jobs")
     assert told.pop("img").startswith(f"http://horde.test/blobs/{result.id}.webp?")

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import msgspec
@@ -27,6 +28,7 @@ from openhorde.server.actions.watching import Watches
 from openhorde.server.actions.workforce import Workforce
 from openhorde.server.api.throttle import Counts
 from openhorde.server.domain.reference import EVERY_NAME, Reference
+from openhorde.server.domain.text_reference import TextReference
 from openhorde.server.kit.clock import Clock, SystemClock
 from openhorde.server.kit.database import connections_max, open_pool, prepare_connection
 from openhorde.server.kit.distant_counts import DistantCounts
@@ -225,17 +227,24 @@ def ledger_key_path(settings: ServerSettings) -> Path:
 
 
 def _reference(settings: ServerSettings) -> Reference:
-    data: dict[str, object] = {}
-    if settings.model_reference:
-        try:
-            data = msgspec.json.decode(Path(settings.model_reference).read_bytes(), type=dict)
-        except (OSError, msgspec.MsgspecError) as error:
-            raise SettingError(f"OPENHORDE_MODEL_REFERENCE: {error}") from error
+    data = _described("OPENHORDE_MODEL_REFERENCE", settings.model_reference)
+    texts = _described("OPENHORDE_TEXT_MODEL_REFERENCE", settings.text_model_reference)
     if settings.known_models is None or not (data or settings.known_models):
         data[EVERY_NAME] = None
     else:
         data |= {name: data.get(name) for name in settings.known_models}
-    return Reference.from_json(data)
+    return Reference.from_json(data, TextReference.from_json(texts))
+
+
+def _described(variable: str, path: str) -> dict[str, Any]:
+    """What a file says of models, by name; nothing if there is no file."""
+    if not path:
+        return {}
+    try:
+        found = msgspec.json.decode(Path(path).read_bytes(), type=dict[str, dict[str, Any] | None])
+    except (OSError, msgspec.MsgspecError) as error:
+        raise SettingError(f"{variable}: {error}") from error
+    return dict(found)
 
 
 async def _blobs(

@@ -58,6 +58,9 @@ class ServerSettings:
         " which is also what holds without a reference",
     )
     model_reference: str = _setting("", "JSON file that describes the image models")
+    text_model_reference: str = _setting(
+        "", "JSON file that tells the sizes of text models; empty: every size is unknown"
+    )
     rank_policy: str = _setting("fair", "order of the queue: fair or ageing")
     job_ttl_seconds_min: int = _setting(150, "a worker has at least this long for a job")
     duty_seconds: float = _setting(5.0, "pause between rounds of the standing duties")

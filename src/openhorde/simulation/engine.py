@@ -10,7 +10,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from openhorde.server.domain.kinds import image
+from openhorde.server.domain.lives import REQUEST_TTL_SECONDS
 from openhorde.server.domain.rank import weight
 from openhorde.simulation import measures
 from openhorde.simulation.bank import Bank
@@ -192,7 +192,7 @@ class Simulation:
         self.bank.accepted(user, shape)
         self._waiting[user.id] += jobs
         self._window.joined(user.id, shape.market, jobs)
-        self._at(now + image.REQUEST_TTL_SECONDS, partial(self._expire, order))
+        self._at(now + REQUEST_TTL_SECONDS, partial(self._expire, order))
         for machine in [each for each in lane.fitting if each in self._idle][:jobs]:
             self._serve(machine, now)
 
@@ -230,7 +230,7 @@ class Simulation:
         """A request ends when nothing has happened to it for twenty minutes."""
         if not order.waiting:
             return
-        due = order.touched + image.REQUEST_TTL_SECONDS
+        due = order.touched + REQUEST_TTL_SECONDS
         if now < due - EXPIRY_SLACK_SECONDS:
             self._at(due, partial(self._expire, order))
             return

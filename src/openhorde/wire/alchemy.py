@@ -34,10 +34,11 @@ class AlchemyRequest(Struct, kw_only=True):
 
 
 class AlchemyQueued(Struct, kw_only=True, omit_defaults=True):
-    """Answer 202 of `interrogate/async`; `kudos` is the price of all forms together."""
+    """Answer 202 of `interrogate/async`; `kudos` is the price of all forms together, which not
+    every horde tells."""
 
     id: str
-    kudos: float
+    kudos: float | None = None
     message: str | None = None
     webhook_secret: str | None = None
 
@@ -58,6 +59,17 @@ class FormStatus(Struct, kw_only=True, omit_defaults=True):
     state: FormState
     result: dict[str, Any] | None = None
     reason: str | None = None
+
+
+class FormDone(Struct, kw_only=True):
+    """A form that is done, as events and webhooks tell of it."""
+
+    id: str
+    form: str
+    result: dict[str, Any]
+    worker_id: str
+    worker_name: str
+    state: FormState = "done"
 
 
 class AlchemyStatus(Struct, kw_only=True):

@@ -32,6 +32,14 @@ class ImagePop(Struct, kw_only=True):
     allow_sdxl_controlnet: bool = False
     allow_lora: bool = False
     limit_max_steps: bool = False
+    control_types: Annotated[
+        list[Annotated[str, Meta(max_length=255)]] | None,
+        Meta(description="the control types it can follow; null: all that its agent knows"),
+    ] = None
+    post_processors: Annotated[
+        list[Annotated[str, Meta(max_length=255)]] | None,
+        Meta(description="the post-processors it has; null: all that its agent knows"),
+    ] = None
     wait: Annotated[
         float,
         Meta(ge=0, le=60, description="seconds to hold the call until there is a job that fits"),
@@ -89,12 +97,15 @@ class ImageJob(Struct, kw_only=True):
     messages: list[WorkerMessage] = field(default_factory=list)
 
 
+ResultState = Literal["ok", "censored", "faulted", "csam"]
+
+
 class ImageSubmit(Struct, kw_only=True):
     """Body of `POST generate/submit`: `generation` is "R2" after an upload, or base64."""
 
     id: str
     generation: str = ""
-    state: Literal["ok", "censored", "faulted", "csam"] = "ok"
+    state: ResultState = "ok"
     seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
     censored: bool = False
     gen_metadata: Annotated[list[GenerationMetadata], Meta(max_length=50)] = field(

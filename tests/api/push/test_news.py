@@ -39,8 +39,6 @@ def story(attempts: list[list[bool]]) -> Story:
         user_id=1,
         state="active",
         asked=len(attempts),
-        lane=1,
-        things=1,
         shared=False,
         inline_results=False,
         activation_milli=0,
@@ -50,6 +48,8 @@ def story(attempts: list[list[bool]]) -> Story:
         done=0,
         faulted=0,
         rank=None,
+        lanes_waiting=(),
+        things_waiting=0,
         paid_milli=0,
         remaining_seconds=0.0,
     )

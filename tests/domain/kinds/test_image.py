@@ -26,6 +26,8 @@ REFERENCE = Reference.from_json(
         },
     }
 )
+OTHER_WORDS = {"fast_forms", "fast_text", "validated"}
+IMAGE_WORDS = {word for word in WORDS if not word.startswith("form:")} - OTHER_WORDS
 RICH = Requester(user_id=5, alias="rich#5", balance_milli=1_000_000)
 REGEN = "AI Horde Worker reGen:13:x"
 FULL = {
@@ -70,14 +72,14 @@ def reasons(wanted: ImageRequest, **worker: Any) -> tuple[str, ...]:
 
 def test_the_table_of_kinds() -> None:
     assert image.NAME == "image"
-    assert (image.NAME, image.DIVISOR, image.REQUEST_TTL_SECONDS) == ("image", 1_000_000, 1200)
+    assert (image.NAME, image.DIVISOR) == ("image", 1_000_000)
 
 
 def test_an_ordinary_request_needs_little() -> None:
     assert needs(request(nsfw=False)) == Needs(
         kind="image",
         words=("brisk", "ordinary_model", "r2", "sampler:k_euler_a:karras"),
-        pixels=512 * 512,
+        sizes=(("pixels", 512 * 512),),
         models=("stable_diffusion",),
     )
 
@@ -113,7 +115,7 @@ def test_all_words_exist() -> None:
     )
     wanted = needs(full, Requester(user_id=0, alias="Anonymous#0"), unsafe_ip=True)
     asked = {word for word in wanted.words if ":" not in word}
-    plain = {word for word in WORDS if ":" not in word}
+    plain = {word for word in IMAGE_WORDS if ":" not in word}
     assert asked == plain - {"ordinary_model"}
     assert set(wanted.words) <= set(WORDS)
     assert offer().words | offer().lacking_agent_words <= set(WORDS)
@@ -121,7 +123,7 @@ def test_all_words_exist() -> None:
 
 def test_the_newest_agent_with_everything_allowed_serves_everything() -> None:
     words = offer(("stable_diffusion", "painter", "xl", "cascade", "flux")).words
-    assert words == set(WORDS)
+    assert words == IMAGE_WORDS
 
 
 @pytest.mark.parametrize(
@@ -149,13 +151,26 @@ def test_the_newest_agent_with_everything_allowed_serves_everything() -> None:
         ("controlnet", request({"transparent": True}), {"allow_sdxl_controlnet": False}),
         ("step_count", request({"steps": 31}), {"limit_max_steps": True}),
         ("post_processing", request({"post_processing": ["GFPGAN"]}), {}),
+        ("controlnet", request({"control_type": "hed"}), {"control_types": ["canny"]}),
+        (
+            "post_processing",
+            request({"post_processing": ["GFPGAN", "NMKD_Siax"]}),
+            {"post_processors": ["GFPGAN"]},
+        ),
         ("max_pixels", request({"width": 576}), {}),
     ],
 )
 def test_what_owners_forbid(reason: str, wanted: ImageRequest, worker: dict[str, Any]) -> None:
-    if reason == "post_processing":
+    if reason == "post_processing" and not worker:
         worker = {"allow_post_processing": False}
     assert reasons(wanted, **worker) == (reason,)
+
+
+def test_who_names_what_it_has_serves_that() -> None:
+    worker = {"control_types": ["hed"], "post_processors": ["GFPGAN"]}
+    wanted = request({"control_type": "hed", "post_processing": ["GFPGAN"]})
+    assert reasons(wanted, **worker, bridge_agent="openhorde worker:0.1.0:x") == ()
+    assert reasons(request(), control_types=[], post_processors=[]) == ()
 
 
 def test_our_own_agent_fills_in_with_any_model() -> None:
@@ -179,7 +194,7 @@ def test_our_own_agent_fills_in_with_any_model() -> None:
         ({"hires_fix": True}, "AI Horde Worker:12:x"),
         ({"clip_skip": 2}, "AI Horde Worker:12:x"),
         ({}, "AI Horde Worker:7:x"),
-        ({"post_processing": ["GFPGAN"]}, "openhorde worker:0.1.0:x"),
+        ({"post_processing": ["CodeFormers"]}, "openhorde worker:0.1.0:x"),
     ],
 )
 def test_what_older_agents_cannot_do(params: dict[str, Any], agent: str) -> None:

@@ -7,7 +7,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from openhorde.server.domain.kinds import image
-from openhorde.server.domain.kinds.image_variants import PLAIN, Variant, Variants, apply
+from openhorde.server.domain.kinds.image_variants import PLAIN, Variants
+from openhorde.server.domain.kinds.variants import apply
 from openhorde.server.domain.matching import fits, shortfalls
 from openhorde.server.domain.needs import (
     POST_PROCESSORS,
@@ -17,7 +18,7 @@ from openhorde.server.domain.needs import (
     Offer,
     post_processor_word,
 )
-from openhorde.server.domain.possibility import Candidate
+from openhorde.server.domain.possibility import Candidate, Variant
 from openhorde.server.domain.refusals import Refusal
 from openhorde.wire.image import ExtraSourceImage, Lora, TextualInversion
 from openhorde.wire.requests import ImageRequest
@@ -103,6 +104,8 @@ offers_of_all_sorts = st.builds(
             "allow_painting": booleans,
             "allow_post_processing": booleans,
             "allow_controlnet": booleans,
+            "control_types": st.sampled_from([None, [], ["canny"]]),
+            "post_processors": st.sampled_from([None, [], ["GFPGAN"]]),
             "allow_sdxl_controlnet": booleans,
             "allow_lora": booleans,
             "limit_max_steps": booleans,
@@ -213,14 +216,14 @@ def test_a_sampler_is_exchanged_for_the_most_alike() -> None:
     other_schedule = Offer(
         kind=plain.kind,
         words=plain.words - {"sampler:k_heun:karras"},
-        pixels_max=plain.pixels_max,
+        sizes_max=plain.sizes_max,
         models=plain.models,
     )
     assert changes(wanted, other_schedule) == {"params.karras": False}
     unknown = Offer(
         kind=plain.kind,
         words=plain.words - {"sampler:k_heun:karras", "sampler:k_heun"},
-        pixels_max=plain.pixels_max,
+        sizes_max=plain.sizes_max,
         models=plain.models,
     )
     assert changes(wanted, unknown) == {"params.sampler_name": "k_dpm_2"}
@@ -231,7 +234,7 @@ def test_only_what_a_worker_does_not_know_is_left_out() -> None:
     unknowing = Offer(
         kind=plain.kind,
         words=plain.words - {post_processor_word("NMKD_Siax"), "lora_versions"},
-        pixels_max=plain.pixels_max,
+        sizes_max=plain.sizes_max,
         models=plain.models,
     )
     wanted = request(
@@ -243,6 +246,14 @@ def test_only_what_a_worker_does_not_know_is_left_out() -> None:
     assert changes(wanted, unknowing) == {
         "params.post_processing": ["GFPGAN"],
         "params.loras": [Lora(name="a")],
+    }
+
+
+def test_a_control_type_that_a_worker_lacks_is_left_out() -> None:
+    wanted = request({"control_type": "hed", "image_is_control": True}, source_image="x")
+    assert changes(wanted, offer(control_types=["canny"])) == {
+        "params.control_type": None,
+        "params.image_is_control": False,
     }
 
 
@@ -286,7 +297,7 @@ def test_the_sentence() -> None:
 def test_words_that_can_be_done_without_are_words() -> None:
     assert set(PLAIN) <= set(WORDS)
     for word in PLAIN:
-        bare = Offer(kind="image", words=frozenset(WORDS) - {word}, pixels_max=2**30)
+        bare = Offer(kind="image", words=frozenset(WORDS) - {word}, sizes_max={"pixels": 2**30})
         assert [each.what for each in shortfalls(Needs(kind="image", words=(word,)), bare)] == [
             word
         ]

@@ -25,25 +25,27 @@ class Assignments:
 
     def keep(self, jobs: Sequence[ClaimedJob], worker: WorkerRecord, bridge_agent: str) -> None:
         """A worker was given these jobs."""
-        job = jobs[0]
-        if job.asked > 1:
-            return
-        self._jobs[job.id] = JobFacts(
-            id=job.id,
-            request_id=job.request_id,
-            kind=job.kind,
-            state=State.RUNNING,
-            worker_id=worker.id,
-            reward_milli=job.reward_milli,
-            price_milli=job.price_milli,
-            user_id=job.user_id,
-            tax_each_milli=job.tax_each_milli,
-            owner_id=worker.user_id,
-            bridge_agent=bridge_agent,
-            remaining_milli=job.held_milli,
-            others_open=None,
-        )
-        if len(self._jobs) > JOBS_MAX:
+        for job in jobs:
+            if job.asked > 1:
+                continue
+            self._jobs[job.id] = JobFacts(
+                id=job.id,
+                request_id=job.request_id,
+                kind=job.kind,
+                state=State.RUNNING,
+                model=job.model,
+                things=job.things,
+                worker_id=worker.id,
+                reward_milli=job.reward_milli,
+                price_milli=job.price_milli,
+                user_id=job.user_id,
+                tax_each_milli=job.tax_each_milli,
+                owner_id=worker.user_id,
+                bridge_agent=bridge_agent,
+                remaining_milli=job.held_milli,
+                others_open=None,
+            )
+        while len(self._jobs) > JOBS_MAX:
             self._jobs.popitem(last=False)
 
     def take(self, job_id: UUID) -> JobFacts | None:

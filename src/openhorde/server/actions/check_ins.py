@@ -4,19 +4,19 @@
 from collections import OrderedDict
 from dataclasses import dataclass
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from openhorde.server.actions.lanes import Fitting
 from openhorde.server.domain import policy
-from openhorde.server.domain.kinds import image
+from openhorde.server.domain.kinds.face import AnyKind, AnyPop
+from openhorde.server.domain.kinds.table import kind_of
 from openhorde.server.domain.matching import prioritised
 from openhorde.server.domain.refusals import Refusal
 from openhorde.server.kit.ids import uuid7
 from openhorde.server.store import check_ins
 from openhorde.server.store.check_ins import CheckIn, WorkerRecord
-from openhorde.wire.work import ImagePop
 
 if TYPE_CHECKING:
     from openhorde.server.actions.horde import Horde
@@ -38,10 +38,11 @@ class Entry:
     `fitting_favoured` holds for its owner and priority users, who need not pay in advance.
     """
 
+    kind: AnyKind
     record: WorkerRecord
     read_at: float
     stored_at: float
-    pop: ImagePop
+    pop: Any
     models: tuple[str, ...]
     fitting: Fitting
     fitting_favoured: Fitting
@@ -78,10 +79,10 @@ class CheckIns:
         self._entries.clear()
 
 
-async def check_in(horde: "Horde", owner: "Account", pop: ImagePop, address: str) -> Entry:
+async def check_in(horde: "Horde", owner: "Account", pop: AnyPop, address: str) -> Entry:
     """Admit a worker that pops, and store what it says at most every half minute.
 
-    Raises Refusal when the owner may not run it, the name is taken, or it serves no known model.
+    Raises Refusal when the owner may not run it, the name is taken, or it serves nothing known.
     """
     if owner.anonymous:
         raise Refusal("AnonForbiddenWorker")
@@ -109,31 +110,32 @@ async def check_in(horde: "Horde", owner: "Account", pop: ImagePop, address: str
 async def _read(
     horde: "Horde",
     owner: "Account",
-    pop: ImagePop,
+    pop: AnyPop,
     name: str,
     address: str,
     known: Entry | None,
     now: float,
 ) -> Entry:
-    models = horde.reference.accept(
-        pop.models,
+    kind = kind_of(pop)
+    models = kind.serves(
+        pop,
+        horde.reference,
+        alias=owner.alias,
         customizer=owner.customizer,
-        special_alias=owner.alias if owner.special else None,
+        special=owner.special,
     )
-    if not models:
-        raise Refusal("BadRequest", reason="models", given=pop.models[:5])
     fresh = known is not None and now - known.read_at <= READ_SECONDS
     record = known.record if known and fresh else await _record(horde, owner, pop, name, address)
-    if record.kind != image.NAME:
+    if record.kind != kind.name:
         raise Refusal("PolymorphicNameConflict", name=name)
     if record.user_id != owner.id:
         raise Refusal("WrongCredentials", name=name)
-    offer = image.offer(
+    offer = kind.offer(
         pop,
         worker_id=str(record.id),
         models=models,
         trusted_owner=owner.trusted,
-        speed_things_per_second=record.speed or image.DIVISOR,
+        speed_things_per_second=record.speed or kind.divisor,
         reference=horde.reference,
     )
     if known and known.fitting.offer == offer:
@@ -144,11 +146,11 @@ async def _read(
     is_same = known is not None and known.record.id == record.id
     stored_at = known.stored_at if known and is_same else now - record.idle_seconds
     read_at = known.read_at if known and fresh else now
-    return Entry(record, read_at, stored_at, pop, models, fitting, favoured)
+    return Entry(kind, record, read_at, stored_at, pop, models, fitting, favoured)
 
 
 async def _record(
-    horde: "Horde", owner: "Account", pop: ImagePop, name: str, address: str
+    horde: "Horde", owner: "Account", pop: AnyPop, name: str, address: str
 ) -> WorkerRecord:
     """The worker as it is stored; a new one is admitted first."""
     record = await check_ins.worker_by_name(horde.statements, name)
@@ -165,7 +167,7 @@ async def _record(
     )
     return WorkerRecord(
         id=uuid7(),
-        kind=image.NAME,
+        kind=kind_of(pop).name,
         name=name,
         user_id=owner.id,
         bridge_agent=pop.bridge_agent,

@@ -35,9 +35,12 @@ class Forecast:
         self.hands = hands
         self.snapshot = snapshot
         now = [_later(hand, hands_age_seconds) for hand in hands]
-        lanes = snapshot.lanes.items()
-        things = ((fitting(lane), float(load.things)) for lane, load in lanes)
-        self._pairs = list(zip(now, pour(things, now), strict=True))
+        # Each kind by itself: their things are not of one unit, and no worker serves two.
+        kinds: dict[str, list[tuple[int, float]]] = {}
+        for lane, load in snapshot.lanes.items():
+            kinds.setdefault(load.kind, []).append((fitting(lane), float(load.things)))
+        poured = [pour(lanes, now) for lanes in kinds.values()] or [[0.0] * len(now)]
+        self._pairs = list(zip(now, map(sum, zip(*poured, strict=True)), strict=True))
         self._teams: dict[tuple[int, float], Team] = {}
         self._waiting: dict[str, tuple[int, int]] = {}
         self.made_at = monotonic()

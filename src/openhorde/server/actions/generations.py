@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Finished jobs as clients hear of them, wherever they do."""
+"""Finished image jobs as clients hear of them, wherever they do."""
 
 import base64
 from typing import TYPE_CHECKING
@@ -15,8 +15,8 @@ DOWNLOAD_SECONDS = 1800
 PICTURE_MISSING = "N/A"
 
 
-async def generation(horde: "Horde", result: Result, *, inline: bool) -> Generation:
-    """A finished job with its picture: in base64 if `inline`, else behind a link."""
+async def generation(horde: "Horde", result: Result, inline: bool) -> Generation:
+    """A finished image job with its picture: in base64 if `inline`, else behind a link."""
     key = picture_key(result.id)
     if inline:
         data = await horde.blobs.get(key)

@@ -5,18 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
-from uuid import UUID
 
-import msgspec
-
-from openhorde.server.domain import pricing
 from openhorde.server.domain.history import Meaning, meaning
-from openhorde.server.domain.kinds import image
-from openhorde.server.domain.pricing import PriceLine
+from openhorde.server.domain.kinds.table import KINDS
+from openhorde.server.domain.pricing_lines import PriceLine
 from openhorde.server.domain.refusals import Refusal
 from openhorde.server.store import history as store
 from openhorde.server.store import users
-from openhorde.wire.requests import ImageRequest
 
 if TYPE_CHECKING:
     from openhorde.server.actions.horde import Horde
@@ -56,14 +51,18 @@ async def history(
     shown = placed[:count]
     meanings = [meaning(each.entry.transfer, user_id) for each in shown]
     names = await _names(horde, meanings)
-    prices = {
-        each.entry.transfer.hold for each in shown if each.entry.transfer.purpose == "price"
-    } - {None}
-    requests = await _requests(horde, prices)
+    priced = {
+        hold
+        for each in shown
+        if each.entry.transfer.purpose == "price" and (hold := each.entry.transfer.hold)
+    }
+    requests = await store.remembered_requests(horde.statements, priced) if priced else {}
     lines = []
     for each, means in zip(shown, meanings, strict=True):
         transfer = each.entry.transfer
-        request = requests.get(transfer.hold) if transfer.purpose == "price" else None
+        request = None
+        if transfer.purpose == "price" and transfer.hold is not None:
+            request = requests.get(transfer.hold)
         lines.append(
             Line(
                 recorded_at=each.entry.recorded_at,
@@ -72,7 +71,9 @@ async def history(
                 counterparty=names.get(means.counterparty),
                 lines=None
                 if request is None
-                else pricing.price_lines(request, transfer.amount_milli),
+                else KINDS[request.kind].price_lines(
+                    request.body, transfer.amount_milli, has_sources=request.has_sources
+                ),
             )
         )
     more = len(placed) > count
@@ -96,20 +97,3 @@ async def _names(horde: "Horde", meanings: Sequence[Meaning]) -> dict[int | None
         for user_id, alias in (await store.aliases(horde.statements, others)).items():
             names[user_id] = alias
     return names
-
-
-async def _requests(
-    horde: "Horde", request_ids: set[UUID | None]
-) -> dict[UUID | None, ImageRequest]:
-    """What was asked for, as it was priced: a picture that came with it is only marked."""
-    wanted = [each for each in request_ids if each is not None]
-    if not wanted:
-        return {}
-    bodies = await store.remembered_requests(horde.statements, wanted, image.NAME)
-    found: dict[UUID | None, ImageRequest] = {}
-    for request_id, (body, has_sources) in bodies.items():
-        request = msgspec.json.decode(body, type=ImageRequest)
-        if has_sources:
-            request = msgspec.structs.replace(request, source_image="")
-        found[request_id] = request
-    return found

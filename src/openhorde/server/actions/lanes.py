@@ -2,8 +2,8 @@
 """The directory of lanes: what each needs, in which jobs wait, and which of them an offer fits.
 
 All of it is memory of this process. The cost of a look does not grow with the depth of the queue:
-an offer is held against each lane once, and the lanes in which jobs wait are kept in the order of
-their heads.
+an offer is held against each lane once, and the lanes of a kind in which jobs wait are kept in the
+order of their heads.
 """
 
 from bisect import bisect_left, insort
@@ -47,7 +47,7 @@ class Lanes:
         self._list: list[int] = []
         self._era = 0
         self._heads: dict[int, int] = {}
-        self._by_head: list[tuple[int, int]] = []
+        self._by_head: dict[str, list[tuple[int, int]]] = {}
         self._joined_at: dict[int, float] = {}
         self.newest = 0
 
@@ -108,7 +108,8 @@ class Lanes:
 
     def least_rank(self, kind: str) -> int | None:
         """The rank at the head of a kind's queue."""
-        return next((rank for rank, lane in self._by_head if self._needs[lane].kind == kind), None)
+        by_head = self._by_head.get(kind)
+        return by_head[0][0] if by_head else None
 
     def fitting(self, fitting: Fitting) -> set[int]:
         """All known lanes that the offer fits, live or not."""
@@ -126,11 +127,12 @@ class Lanes:
     def best(self, fitting: Fitting, count: int) -> list[int]:
         """The live lanes that the offer fits, those with the best heads, at most so many."""
         lanes, heads = self.fitting(fitting), self._heads
-        if len(lanes) * PICKY < len(heads):
+        by_head = self._by_head.get(fitting.offer.kind, [])
+        if len(lanes) * PICKY < len(by_head):
             waiting = [(heads[lane], lane) for lane in lanes if lane in heads]
             return [lane for _, lane in nsmallest(count, waiting)]
         found: list[int] = []
-        for _, lane in self._by_head:
+        for _, lane in by_head:
             if lane in lanes:
                 found.append(lane)
                 if len(found) == count:
@@ -140,7 +142,7 @@ class Lanes:
     def _set_head(self, lane: int, rank: int) -> None:
         self._drop_from_order(lane)
         self._heads[lane] = rank
-        insort(self._by_head, (rank, lane))
+        insort(self._by_head.setdefault(self._needs[lane].kind, []), (rank, lane))
 
     def _drop_head(self, lane: int) -> None:
         self._drop_from_order(lane)
@@ -150,7 +152,8 @@ class Lanes:
     def _drop_from_order(self, lane: int) -> None:
         rank = self._heads.get(lane)
         if rank is not None:
-            del self._by_head[bisect_left(self._by_head, (rank, lane))]
+            by_head = self._by_head[self._needs[lane].kind]
+            del by_head[bisect_left(by_head, (rank, lane))]
 
     def _forget(self) -> None:
         self._needs = {lane: needs for lane, needs in self._needs.items() if lane in self._heads}

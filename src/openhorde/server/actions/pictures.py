@@ -5,6 +5,7 @@ import asyncio
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from openhorde.server.domain.kinds.face import SentPicture
 from openhorde.server.domain.refusals import Refusal
 from openhorde.server.kit.pictures import PictureRefused, decode_base64, to_webp
 
@@ -23,12 +24,12 @@ def picture_key(job_id: UUID) -> str:
     return f"{job_id}.webp"
 
 
-async def keep_picture(horde: "Horde", job_id: UUID, text: str) -> None:
+async def keep_picture(horde: "Horde", job_id: UUID, sent: SentPicture) -> None:
     """Store a picture that came as base64. Raises Refusal ImageValidationFailed."""
     try:
-        webp = await asyncio.to_thread(_convert, text)
+        webp = await asyncio.to_thread(_convert, sent.text)
     except PictureRefused as refused:
-        raise Refusal("ImageValidationFailed", field="generation", reason=refused.reason) from None
+        raise Refusal("ImageValidationFailed", field=sent.field, reason=refused.reason) from None
     await horde.blobs.put(picture_key(job_id), webp, "image/webp")
 
 

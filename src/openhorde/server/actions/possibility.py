@@ -1,28 +1,22 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """What is told at submit: can it be done, what stands in the way, how long will it take?"""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import msgspec
-
-from openhorde.server.domain import pricing
-from openhorde.server.domain.kinds import image
-from openhorde.server.domain.kinds.image_variants import Variant
+from openhorde.server.domain.kinds.face import AnyKind, JobPlan
 from openhorde.server.domain.needs import Needs
-from openhorde.server.domain.possibility import Obstacle
+from openhorde.server.domain.possibility import Obstacle, Variant
 from openhorde.server.domain.requester import Requester
 from openhorde.server.domain.waiting_time import Eta
 from openhorde.server.store.requests import Place
-from openhorde.wire.requests import ImageRequest
 
 if TYPE_CHECKING:
     from openhorde.server.actions.horde import Horde
     from openhorde.server.actions.workforce import Roster
 
 OBSTACLES_TOLD = 2
-PICTURE = "-"
-"""Stands for a picture where only its being there matters."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,65 +48,84 @@ class Outlook:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A judged request, what it needs, and where it would stand; `lane` is None when it is not
-    going to be queued."""
+    """A judged request, its jobs, and where they would stand; `lanes` is None when it is not going
+    to be queued."""
 
+    kind: AnyKind
     requester: Requester
-    request: ImageRequest
-    needs: Needs
-    lane: int | None
+    request: Any
+    jobs: Sequence[JobPlan]
+    lanes: Sequence[int] | None
     place: Place
 
-    @property
-    def last_rank(self) -> int:
-        """The rank of its last job."""
-        return self.place.rank + (self.request.params.n - 1) * self.place.step
+    def parts(self) -> "list[_Part]":
+        """Its jobs, those with equal needs together."""
+        parts: dict[Needs, _Part] = {}
+        for number, job in enumerate(self.jobs):
+            part = parts.get(job.needs)
+            if part is None:
+                lane = self.lanes[number] if self.lanes is not None else None
+                part = parts[job.needs] = _Part(job.needs, lane)
+            part.jobs += 1
+            part.last_rank = self.place.rank + self.place.offsets[number]
+            part.things_each = max(part.things_each, job.things)
+        return list(parts.values())
+
+
+@dataclass(slots=True)
+class _Part:
+    """Jobs of a request with equal needs."""
+
+    needs: Needs
+    lane: int | None
+    jobs: int = 0
+    last_rank: int = 0
+    things_each: int = 0
 
 
 async def look_ahead(horde: "Horde", asked: Asked, *, explained: bool = False) -> Outlook:
     """How a request stands; `explained` tells what rules workers out even when others fit.
 
-    For a possible request of a known lane this is a look-up.
+    A request whose jobs differ is as possible as the least possible of them, and takes as long as
+    the slowest. For a possible request of known lanes this is a look-up.
     """
     roster = await horde.workforce.roster()
-    fitting = roster.fitting(asked.lane, asked.needs)
-    if not fitting:
-        obstacles = roster.explain(asked.lane, asked.needs).obstacles
-        return Outlook(fitting=0, obstacles=obstacles, variant=_nearest(horde, roster, asked))
+    parts = asked.parts()
+    for part in parts:
+        if not roster.fitting(part.lane, part.needs):
+            why = roster.explain(part.lane, part.needs).obstacles
+            return Outlook(fitting=0, obstacles=why, variant=_nearest(horde, roster, asked, part))
     snapshot = await horde.queue.snapshot()
-    eta = horde.workforce.forecast(roster, snapshot, horde.queue.needs).eta(
-        fitting,
-        asked.needs.kind,
-        rank=asked.last_rank,
-        jobs=asked.request.params.n,
-        things_each=image.size(asked.request).things,
-    )
-    obstacles = roster.explain(asked.lane, asked.needs).obstacles if explained else ()
-    return Outlook(fitting=fitting.bit_count(), eta=eta, obstacles=obstacles)
+    forecast = horde.workforce.forecast(roster, snapshot, horde.queue.needs)
+    fewest, etas = len(roster.offers), []
+    for part in parts:
+        fitting = roster.fitting(part.lane, part.needs)
+        fewest = min(fewest, fitting.bit_count())
+        eta = forecast.eta(
+            fitting,
+            part.needs.kind,
+            rank=part.last_rank,
+            jobs=part.jobs,
+            things_each=part.things_each,
+        )
+        if eta is not None:
+            etas.append(eta)
+    slowest = max(etas, key=lambda eta: eta.p90_seconds) if etas else None
+    obstacles: tuple[Obstacle, ...] = ()
+    if explained:
+        obstacles = roster.explain(parts[0].lane, parts[0].needs).obstacles
+    return Outlook(fitting=fewest, eta=slowest, obstacles=obstacles)
 
 
-def needs_of(horde: "Horde", requester: Requester, request: ImageRequest) -> Needs:
-    """What a judged request needs of a worker, whatever it costs."""
-    price = pricing.charge(request, pricing.image_base(request).base_milli)
-    return image.needs(request, requester, horde.reference, price_each_milli=price.price_each_milli)
+def _nearest(horde: "Horde", roster: "Roster", asked: Asked, part: _Part) -> Variant | None:
+    kind = asked.kind
 
+    def judged_needs(request: Any) -> Needs:
+        judged = kind.judge_variant(request, asked.requester, horde.reference)
+        return kind.jobs(judged, asked.requester, {}, horde.reference)[0].needs
 
-def _nearest(horde: "Horde", roster: "Roster", asked: Asked) -> Variant | None:
-    def judged_needs(request: ImageRequest) -> Needs:
-        image.check_features(request, asked.requester, horde.reference)
-        return needs_of(horde, asked.requester, image.normalised(request, asked.requester))
-
-    closest = roster.closest(asked.lane, asked.needs)
-    return roster.variants().nearest(_light(asked.request), closest, judged_needs)
-
-
-def _light(request: ImageRequest) -> ImageRequest:
-    """The request without the weight of its pictures."""
-    return msgspec.structs.replace(
-        request,
-        source_image=request.source_image and PICTURE,
-        source_mask=request.source_mask and PICTURE,
-        extra_source_images=[
-            msgspec.structs.replace(extra, image=PICTURE) for extra in request.extra_source_images
-        ],
-    )
+    finder = roster.finder(kind)
+    if finder is None:
+        return None
+    closest = roster.closest(kind, part.lane, part.needs)
+    return finder.nearest(kind.light(asked.request), closest, judged_needs)

@@ -4,9 +4,9 @@
 from dataclasses import dataclass
 
 from openhorde.server.actions.queue import Queue
-from openhorde.server.actions.workforce import Workforce
+from openhorde.server.actions.workforce import Roster, Workforce
 from openhorde.server.domain import lives
-from openhorde.server.domain.kinds import image
+from openhorde.server.domain.kinds.table import KINDS
 from openhorde.server.store.requests import RequestFacts
 
 
@@ -24,6 +24,7 @@ class Progress:
 
 async def measure(facts: RequestFacts, queue: Queue, workforce: Workforce) -> Progress:
     """The progress of a request. Most of the time without asking the database."""
+    kind = KINDS[facts.kind]
     life = lives.check(
         lives.RequestCounts(
             asked=facts.asked,
@@ -31,7 +32,8 @@ async def measure(facts: RequestFacts, queue: Queue, workforce: Workforce) -> Pr
             running=facts.running,
             done=facts.done,
             faulted=facts.faulted,
-        )
+        ),
+        kind.faults,
     )
     position, wait = 0, 0
     possible = facts.running > 0 or life.done
@@ -41,15 +43,14 @@ async def measure(facts: RequestFacts, queue: Queue, workforce: Workforce) -> Pr
         position, jobs_ahead, things_ahead = snapshot.depth(facts.kind).up_to(facts.rank)
         position, jobs_ahead = max(1, position), max(facts.waiting, jobs_ahead)
         wait = lives.wait_seconds(
-            things_ahead=max(things_ahead, facts.things * facts.waiting),
+            things_ahead=max(things_ahead, facts.things_waiting),
             mean_speed=roster.mean_speed(facts.kind),
             active_threads=roster.threads(facts.kind),
             jobs_ahead=jobs_ahead,
             remaining_running_seconds=facts.remaining_seconds,
-            divisor=image.DIVISOR,
+            divisor=kind.divisor,
         )
-        needs = queue.needs(facts.lane)
-        possible = possible or (needs is not None and roster.serves(facts.lane, needs))
+        possible = possible or all(_is_served(lane, queue, roster) for lane in facts.lanes_waiting)
     elif facts.running:
         wait = round(facts.remaining_seconds)
     return Progress(
@@ -60,3 +61,8 @@ async def measure(facts: RequestFacts, queue: Queue, workforce: Workforce) -> Pr
         is_possible=possible,
         kudos_milli=facts.activation_milli + facts.paid_milli,
     )
+
+
+def _is_served(lane: int, queue: Queue, roster: Roster) -> bool:
+    needs = queue.needs(lane)
+    return needs is not None and roster.serves(lane, needs)

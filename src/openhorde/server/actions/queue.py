@@ -159,13 +159,15 @@ class Queue:
         """What the jobs of a lane need."""
         return self._lanes.needs(lane)
 
-    def lanes_naming(self, models: Sequence[str]) -> list[int]:
-        """Live lanes whose requests name one of the models."""
+    def lanes_naming(self, kind: str, models: Sequence[str]) -> list[int]:
+        """Live lanes of a kind whose requests name one of the models."""
         wanted = set(models)
         return [
             lane
             for lane in self._lanes.live()
-            if (needs := self._lanes.needs(lane)) and wanted.intersection(needs.models)
+            if (needs := self._lanes.needs(lane))
+            and needs.kind == kind
+            and wanted.intersection(needs.models)
         ]
 
     def fitting(self, fitting: Fitting, *, screened: bool = False) -> list[int]:

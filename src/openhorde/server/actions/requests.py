@@ -4,24 +4,27 @@
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import msgspec
+from msgspec import Struct
 
 from openhorde.server.actions import placing, sources, webhooks
-from openhorde.server.actions.possibility import Asked, Outlook, look_ahead, needs_of
+from openhorde.server.actions.possibility import Asked, Outlook, look_ahead
 from openhorde.server.actions.progress import Progress, measure
-from openhorde.server.domain import ledger, policy, pricing
-from openhorde.server.domain.kinds import image
-from openhorde.server.domain.needs import Needs
+from openhorde.server.domain import ledger, policy
+from openhorde.server.domain.kinds.face import AnyKind, JobPlan, Load
+from openhorde.server.domain.kinds.table import kind_of
+from openhorde.server.domain.pricing_lines import Estimate, PriceLine
 from openhorde.server.domain.refusals import Refusal
 from openhorde.server.domain.requester import Requester, floor_milli
 from openhorde.server.kit.ids import uuid7
 from openhorde.server.store import events, kudos, requests
-from openhorde.server.store.requests import NewRequest, Place, Result
+from openhorde.server.store.events import TakenJob
+from openhorde.server.store.requests import NewRequest
 from openhorde.server.store.signals import Changed
-from openhorde.wire.requests import ImageRequest, Warning
+from openhorde.wire.requests import Warning
 
 if TYPE_CHECKING:
     from openhorde.server.actions.horde import Horde
@@ -40,11 +43,13 @@ class Client:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Queued:
-    """A request that waits now. `kudos_milli` is the base price of one of its jobs, and
-    `webhook_secret` what verifies the calls of its webhook, if it has one."""
+    """A request that waits now. `kudos_milli` is the base price of one of its jobs, `total_milli`
+    what it is expected to cost in all, and `webhook_secret` what verifies the calls of its webhook,
+    if it has one."""
 
     request_id: UUID
     kudos_milli: int
+    total_milli: int
     message: str | None
     warnings: tuple[Warning, ...]
     webhook_secret: str | None
@@ -56,41 +61,46 @@ class Priced:
     """What a request would cost, all its jobs and taxes together, and why."""
 
     kudos_milli: int
-    lines: tuple[pricing.PriceLine, ...]
+    lines: tuple[PriceLine, ...]
     warnings: tuple[Warning, ...]
     outlook: Outlook
 
 
 async def submit(
-    horde: "Horde", account: "Account", request: ImageRequest, client: Client
+    horde: "Horde", account: "Account", request: Struct, client: Client
 ) -> Queued | Priced:
-    """Judge, price and queue a request; a dry run is only judged and priced.
+    """Judge, price and queue a request of any kind; a dry run is only judged and priced.
 
     Raises Refusal for everything that may not be asked.
     """
-    requester = as_requester(account)
-    request, warnings = image.check(request, requester, horde.reference)
+    kind = kind_of(request)
+    requester = as_requester(account, kind)
+    request, warnings = kind.check(request, requester, horde.reference)
     policy.check_client_agent(client.agent)
-    if request.workers:
-        workers = await _known_workers(horde, request.workers)
-        request = msgspec.structs.replace(request, workers=workers)
-    shared = image.sharing(request, requester)
-    accepted, estimate = await _afford(horde, requester, request, shared)
-    request = accepted.request
-    if request.dry_run:
-        return await _priced(horde, requester, request, estimate, warnings)
+    if kind.workers(request):
+        workers = await _known_workers(horde, kind.workers(request))
+        request = kind.with_workers(request, workers)
+    pictures = sources.NOTHING
+    if kind.priced_by_sources:
+        pictures = await _look_at_sources(horde, kind, request)
+    shared = kind.shares(request, requester)
+    judged = await _afford(horde, kind, requester, request, pictures, shared)
+    request = judged.request
+    if kind.is_dry_run(request):
+        return await _priced(horde, kind, requester, judged, warnings)
+    if not kind.priced_by_sources:
+        pictures = await _look_at_sources(horde, kind, request)
     request_id = uuid7()
-    taken = await sources.take(horde, request_id, request)
+    kept = await sources.keep(horde, request_id, pictures)
     try:
-        if taken:
-            image.check_mask(request, source_has_alpha=taken.has_alpha)
-        new, place, needs = await _prepare(
-            horde, requester, request, request_id, client, taken, estimate.total_milli
-        )
-        outlook = await look_ahead(horde, Asked(requester, request, needs, new.lane, place))
-        await placing.store(horde, requester, request, new, accepted.reserve_milli)
+        jobs = kind.jobs(request, requester, pictures.facts, horde.reference)
+        new = await _prepare(horde, kind, requester, judged, request_id, client, jobs, kept)
+        place = placing.find_place(horde, requester, kind.name, new.costs_things)
+        outlook = await look_ahead(horde, Asked(kind, requester, request, jobs, new.lanes, place))
+        models = sorted({name for job in jobs for name in job.needs.models})
+        await placing.store(horde, requester, new, models, judged.cover_milli)
     except Refusal:
-        await horde.blobs.drop(list(sources.source_keys(taken.keys if taken else None)))
+        await horde.blobs.drop(list(sources.source_keys(kept)))
         raise
     message = None
     if not outlook.is_possible:
@@ -98,34 +108,53 @@ async def submit(
         warnings = (*warnings, Warning(code="NoAvailableWorker", message=message))
     return Queued(
         request_id=request_id,
-        kudos_milli=new.base_milli,
+        kudos_milli=new.order.base_milli,
+        total_milli=judged.estimate.total_milli,
         message=message,
         warnings=warnings,
-        webhook_secret=webhooks.secret(horde, request_id) if request.webhook else None,
+        webhook_secret=webhooks.secret(horde, request_id) if new.order.webhook else None,
         outlook=outlook,
     )
 
 
+async def _look_at_sources(horde: "Horde", kind: AnyKind, request: Any) -> sources.Read:
+    pictures = await sources.read(horde, kind, request)
+    kind.check_sources(request, pictures.facts)
+    return pictures
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Judged:
+    """A request as it goes on, what it is expected to cost, and how much must be there to be
+    spent."""
+
+    request: Any
+    pictures: sources.Read
+    shared: bool
+    estimate: Estimate
+    cover_milli: int
+
+
 async def _priced(
     horde: "Horde",
+    kind: AnyKind,
     requester: Requester,
-    request: ImageRequest,
-    estimate: pricing.Estimate,
+    judged: _Judged,
     warnings: tuple[Warning, ...],
 ) -> Priced:
     """The answer to a dry run, with everything there is to say about its prospects."""
-    needs = needs_of(horde, requester, request)
-    place = placing.find_place(horde, requester, image.size(request).things)
-    asked = Asked(requester, request, needs, None, place)
+    jobs = kind.jobs(judged.request, requester, judged.pictures.facts, horde.reference)
+    place = placing.find_place(horde, requester, kind.name, [job.cost_things for job in jobs])
+    asked = Asked(kind, requester, judged.request, jobs, None, place)
     outlook = await look_ahead(horde, asked, explained=True)
     if not outlook.is_possible:
         warnings = (*warnings, Warning(code="NoAvailableWorker", message=outlook.sentence))
-    total_milli, lines = estimate.total_milli, estimate.lines
+    total_milli, lines = judged.estimate.total_milli, judged.estimate.lines
     return Priced(kudos_milli=total_milli, lines=lines, warnings=warnings, outlook=outlook)
 
 
-def as_requester(account: "Account") -> Requester:
-    """An account as the rules see it."""
+def as_requester(account: "Account", kind: AnyKind | None = None) -> Requester:
+    """An account as the rules see it, for a request of some kind."""
     floor = floor_milli(anonymous=account.anonymous, pseudonymous=account.pseudonymous)
     return Requester(
         user_id=account.id,
@@ -133,7 +162,7 @@ def as_requester(account: "Account") -> Requester:
         balance_milli=account.balance_milli,
         available_milli=account.balance_milli - floor,
         floor_milli=floor,
-        concurrency=account.concurrency,
+        concurrency=account.concurrency * (kind.concurrency_factor if kind else 1),
         trusted=account.trusted,
         flagged=account.flagged,
         moderator=account.moderator,
@@ -147,7 +176,7 @@ def as_requester(account: "Account") -> Requester:
     )
 
 
-async def _known_workers(horde: "Horde", worker_ids: list[str]) -> list[str]:
+async def _known_workers(horde: "Horde", worker_ids: Sequence[str]) -> list[str]:
     """The ids in their usual spelling. Raises Refusal WorkerNotFound unless all are workers."""
     try:
         wanted = {UUID(text) for text in worker_ids}
@@ -160,97 +189,73 @@ async def _known_workers(horde: "Horde", worker_ids: list[str]) -> list[str]:
 
 
 async def _afford(
-    horde: "Horde", requester: Requester, request: ImageRequest, shared: bool
-) -> tuple[policy.Accepted, pricing.Estimate]:
+    horde: "Horde",
+    kind: AnyKind,
+    requester: Requester,
+    request: Any,
+    pictures: sources.Read,
+    shared: bool,
+) -> _Judged:
     """The request, made smaller if it must and may be, what must be covered, and its estimate."""
-    estimate = pricing.estimate(request, horde.reference, shared=shared)
+
+    def judged(request: Any, cover_milli: int) -> _Judged:
+        estimate = kind.estimate(request, pictures.facts, horde.reference, shared=shared)
+        return _Judged(
+            request=request,
+            pictures=pictures,
+            shared=shared,
+            estimate=estimate,
+            cover_milli=cover_milli,
+        )
+
+    as_asked = judged(request, 0)
     snapshot = await horde.queue.snapshot()
     roster = await horde.workforce.roster()
-    queued_jobs, threads = snapshot.jobs(), roster.threads(image.NAME)
-    rule = policy.upfront(
-        request,
-        horde.reference,
-        queued_jobs=queued_jobs,
-        threads=threads,
-        estimate_milli=estimate.total_milli,
-    )
-    if not rule.required:
-        return policy.Accepted(request, 0), estimate
+    load = Load(snapshot.depth(kind.name).jobs, roster.threads(kind.name))
+    estimate = as_asked.estimate
+    if not kind.must_be_covered(request, horde.reference, load, estimate):
+        return as_asked
     balance_milli = await kudos.available_milli(horde.statements, requester.user_id)
-    accepted = policy.accept(
-        request,
-        msgspec.structs.replace(requester, available_milli=balance_milli - requester.floor_milli),
-        horde.reference,
-        queued_jobs=queued_jobs,
-        threads=threads,
-        estimate_milli=estimate.total_milli,
+    requester = msgspec.structs.replace(
+        requester, available_milli=balance_milli - requester.floor_milli
     )
-    if accepted.request is not request:
-        estimate = pricing.estimate(accepted.request, horde.reference, shared=shared)
-    return accepted, estimate
+    accepted, cover_milli = kind.cover(request, requester, horde.reference, load, estimate)
+    return judged(accepted, cover_milli)
 
 
 async def _prepare(
     horde: "Horde",
+    kind: AnyKind,
     requester: Requester,
-    request: ImageRequest,
+    judged: _Judged,
     request_id: UUID,
     client: Client,
-    taken: sources.Sources | None,
-    reserved_milli: int,
-) -> tuple[NewRequest, Place, Needs]:
-    """Turn a judged request into what is stored, and find its place in the queue."""
-    size = image.size(request)
-    price = pricing.image_base(request)
-    charge = pricing.charge(request, price.base_milli)
-    needs = image.needs(
-        request, requester, horde.reference, price_each_milli=charge.price_each_milli
+    jobs: Sequence[JobPlan],
+    kept: dict[str, Any] | None,
+) -> NewRequest:
+    """Turn a judged request into what is stored."""
+    order = kind.order(
+        judged.request,
+        horde.reference,
+        shared=judged.shared,
+        ttl_seconds_min=horde.settings.job_ttl_seconds_min,
+        random_seed=secrets.randbits(32),
     )
-    lane = await horde.queue.lane(needs)
-    count = request.params.n
-    params = request.params
-    seed = None
-    if params.seed or params.seed_variation:
-        seed = image.base_seed(params.seed, secrets.randbits(32))
-    shared = image.sharing(request, requester)
-    new = NewRequest(
+    lanes = {needs: await horde.queue.lane(needs) for needs in {job.needs for job in jobs}}
+    return NewRequest(
         id=request_id,
-        kind=image.NAME,
+        kind=kind.name,
         user_id=requester.user_id,
-        lane=lane,
-        job_ids=[uuid7() for _ in range(count)],
-        body=_body(request),
-        screened_text=request.prompt.lower(),
-        webhook=request.webhook,
-        sources=taken.keys if taken else None,
-        seed=seed,
-        things=size.things,
-        batching=not request.disable_batching,
-        inline_results=not request.r2,
-        shared=shared,
-        base_milli=price.base_milli,
-        price_each_milli=charge.price_each_milli,
-        tax_each_milli=charge.tax_each_milli,
-        activation_milli=pricing.activation_tax_milli(request, shared=shared),
-        reserved_milli=reserved_milli,
-        ttl_seconds=image.ttl_seconds(
-            request,
-            horde.reference,
-            extra_slow=False,
-            minimum_seconds=horde.settings.job_ttl_seconds_min,
-        ),
+        job_ids=[uuid7() for _ in jobs],
+        lanes=[lanes[job.needs] for job in jobs],
+        things=[job.things for job in jobs],
+        costs_things=[job.cost_things for job in jobs],
+        sources=kept,
+        order=order,
+        reserved_milli=judged.estimate.total_milli,
         client_agent=client.agent[:255],
         client_address=client.address,
     )
-    return new, placing.find_place(horde, requester, size.things), needs
-
-
-def _body(request: ImageRequest) -> str:
-    """The request as JSON without its pictures, which live in the object store."""
-    bare = msgspec.structs.replace(
-        request, source_image=None, source_mask=None, extra_source_images=[]
-    )
-    return msgspec.json.encode(bare).decode()
 
 
 async def check(horde: "Horde", request_id: UUID) -> Progress:
@@ -261,18 +266,24 @@ async def check(horde: "Horde", request_id: UUID) -> Progress:
     return await measure(facts, horde.queue, horde.workforce)
 
 
-async def read(horde: "Horde", request_id: UUID) -> tuple[Progress, list[Result]]:
-    """How far a request is, and its finished jobs. Raises Refusal RequestNotFound."""
+async def read(
+    horde: "Horde", request_id: UUID, kind: str | None = None
+) -> tuple[Progress, Sequence[TakenJob]]:
+    """How far a request is, and its jobs that workers have taken.
+
+    Raises Refusal RequestNotFound, also where one `kind` is asked for and it is of another.
+    """
     story = await events.watch(horde.statements, request_id)
-    if story is None:
+    if story is None or kind not in (None, story.facts.kind):
         raise Refusal("RequestNotFound", id=str(request_id))
-    progress = await measure(story.facts, horde.queue, horde.workforce)
-    return progress, story.finished()
+    return await measure(story.facts, horde.queue, horde.workforce), story.taken
 
 
-async def cancel(horde: "Horde", request_id: UUID) -> tuple[Progress, list[Result]]:
+async def cancel(
+    horde: "Horde", request_id: UUID, kind: str | None = None
+) -> tuple[Progress, Sequence[TakenJob]]:
     """Withdraw what still waits of a request; answers how it stood before."""
-    before = await read(horde, request_id)
+    before = await read(horde, request_id, kind)
     async with horde.statements.transaction() as statements:
         await requests.lock(statements, [request_id])
         await requests.cancel(statements, request_id)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from time import monotonic
 
 from openhorde.server.actions.depth import Snapshot
+from openhorde.server.domain.kinds.table import KINDS
 from openhorde.server.domain.matching import Waiting
 from openhorde.server.domain.needs import Needs, Offer
 
@@ -47,7 +48,7 @@ class Skips:
         if snapshot is known or (known and began - self._summed_at < due_seconds):
             return
         self._waiting = Waiting(
-            (needs, load.requests)
+            (needs, load.jobs if KINDS[needs.kind].jobs_apart else load.requests)
             for lane, load in snapshot.lanes.items()
             if (needs := needs_of(lane)) is not None
         )

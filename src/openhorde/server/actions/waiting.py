@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from random import uniform
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import structlog
@@ -24,7 +24,6 @@ from openhorde.server.actions.queue import Queue
 from openhorde.server.actions.work import Popped
 from openhorde.server.domain import policy
 from openhorde.server.store.signals import Edited, Signals, Waiting
-from openhorde.wire.work import ImagePop
 
 if TYPE_CHECKING:
     from openhorde.server.actions.horde import Horde
@@ -265,7 +264,7 @@ def _next_look() -> float:
 async def pop(
     horde: "Horde",
     owner: "Account",
-    said: ImagePop,
+    said: Any,
     address: str,
     hung_up: Callable[[], Awaitable[None]],
 ) -> Popped:

@@ -20,6 +20,7 @@ from openhorde.server.actions.progress import Progress, measure
 from openhorde.server.actions.queue import Queue
 from openhorde.server.actions.workforce import Workforce
 from openhorde.server.domain import marks
+from openhorde.server.domain.lives import State
 from openhorde.server.domain.marks import Mark
 from openhorde.server.domain.refusals import Refusal
 from openhorde.server.store import events
@@ -238,7 +239,7 @@ class Watches:
                 watch.story = None
             else:
                 progress = await measure(found.facts, self._queue, self._workforce)
-                taken = ((job.ordinal, job.result is not None) for job in found.taken)
+                taken = ((job.ordinal, job.state == State.DONE) for job in found.taken)
                 mark = marks.mark(found.facts.asked, taken, ended=progress.life.done)
                 watch.story = Story(progress, found.taken, mark, began)
                 open_jobs = {job.id for job in found.taken if job.state == "running"}

@@ -7,14 +7,13 @@ from uuid import UUID
 
 import msgspec
 
-from openhorde.server.actions.generations import generation
+from openhorde.server.actions.showing import show_result
 from openhorde.server.domain import webhooks as rules
 from openhorde.server.domain.refusals import Refusal
 from openhorde.server.domain.webhooks import Attempt
 from openhorde.server.kit.fetch import FetchRefused
 from openhorde.server.store import events, webhooks
 from openhorde.server.store.webhooks import DueCall, LoggedCall
-from openhorde.wire.webhooks import WebhookBody
 
 if TYPE_CHECKING:
     from openhorde.server.actions.horde import Horde
@@ -67,11 +66,6 @@ async def _post(horde: "Horde", call: DueCall) -> Attempt:
 
 
 async def _body(horde: "Horde", call: DueCall) -> bytes:
-    told = await generation(horde, call.job, inline=call.inline_results)
-    return msgspec.json.encode(
-        WebhookBody(
-            **msgspec.structs.asdict(told),
-            request=str(call.request_id),
-            kudos=call.reward_milli / 1000,
-        )
-    )
+    told = await show_result(horde, call.kind, call.job, inline=call.inline_results)
+    rest = {"request": str(call.request_id), "kudos": call.reward_milli / 1000}
+    return msgspec.json.encode(msgspec.to_builtins(told) | rest)

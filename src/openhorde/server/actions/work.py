@@ -14,16 +14,14 @@ from openhorde.server.actions.check_ins import Entry
 from openhorde.server.actions.pictures import keep_picture
 from openhorde.server.actions.requests import settle
 from openhorde.server.domain import ledger, policy
-from openhorde.server.domain.bridges import bridge_multiplier
-from openhorde.server.domain.kinds.image_terms import batch_amount, job_multiplier
-from openhorde.server.domain.lives import FAULTS_MAX, Event, State, move
-from openhorde.server.domain.needs import Needs
+from openhorde.server.domain.kinds.face import AnyPop, Outcome, TakenJob
+from openhorde.server.domain.kinds.table import KINDS
+from openhorde.server.domain.lives import Event, State, move
 from openhorde.server.domain.refusals import Refusal
 from openhorde.server.kit.ids import uuid7
 from openhorde.server.store import work
 from openhorde.server.store.signals import Changed, Started, Waiting
 from openhorde.server.store.work import Claim, ClaimedJob, JobFacts, LaneTerms
-from openhorde.wire.work import ImagePop
 
 if TYPE_CHECKING:
     from openhorde.server.actions.horde import Horde
@@ -35,13 +33,14 @@ LOOKS_MAX = 25
 
 @dataclass(frozen=True, slots=True)
 class Popped:
-    """What a pop found: jobs of one request, or none and why (requests skipped, by reason)."""
+    """What a pop found: jobs (of one request, unless its kind's stand apart), or none and why
+    (requests skipped, by reason)."""
 
     jobs: Sequence[ClaimedJob]
     skipped: dict[str, int]
 
 
-async def pop(horde: "Horde", owner: "Account", said: ImagePop, address: str) -> Popped:
+async def pop(horde: "Horde", owner: "Account", said: AnyPop, address: str) -> Popped:
     """Find a worker the best-ranked job that it can do, and give it to it.
 
     Raises Refusal when the worker is not admitted, or rests and its owner has nothing for it.
@@ -51,10 +50,10 @@ async def pop(horde: "Horde", owner: "Account", said: ImagePop, address: str) ->
         raise Refusal("WorkerMaintenance", reason="paused", worker=entry.record.name)
     jobs = await _claim(horde, owner, entry)
     if jobs:
-        first = jobs[0]
         horde.assignments.keep(jobs, entry.record, entry.pop.bridge_agent)
-        rank = min(job.rank for job in jobs)
-        horde.signals.send(Started(first.kind, first.request_id, rank, entry.record.id))
+        for request_id in {job.request_id: None for job in jobs}:
+            rank = min(job.rank for job in jobs if job.request_id == request_id)
+            horde.signals.send(Started(entry.kind.name, request_id, rank, entry.record.id))
         return Popped(jobs, {})
     if entry.record.maintenance:
         raise Refusal(
@@ -69,7 +68,7 @@ async def pop(horde: "Horde", owner: "Account", said: ImagePop, address: str) ->
 async def _claim(horde: "Horde", owner: "Account", entry: Entry) -> list[ClaimedJob]:
     """Ask the database; look again, with fresh eyes, before taking "nothing" for an answer."""
     favoured_users = [owner.id, *policy.priority_user_ids(entry.pop.priority_usernames)]
-    blocked_words = _blocked_words(entry)
+    blocked_words = entry.kind.blocked_words(entry.pop)
     for look in range(LOOKS_MAX):
         if look > 0:
             await horde.queue.look(entry.fitting)
@@ -85,10 +84,14 @@ async def _claim(horde: "Horde", owner: "Account", entry: Entry) -> list[Claimed
             favoured_users=favoured_users,
             favoured_lanes=favoured,
             blocked_words=blocked_words,
-            ttl_factor=3 if entry.pop.extra_slow_worker else 1,
+            ttl_factor=entry.kind.ttl_factor(entry.pop),
         )
         began = monotonic()
-        jobs, looked = await work.claim(horde.statements, claim)
+        if entry.kind.jobs_apart and entry.pop.amount > 1:
+            jobs = await work.claim_apart(horde.statements, claim, entry.pop.amount)
+            looked = None
+        else:
+            jobs, looked = await work.claim(horde.statements, claim)
         if looked is not None:
             general = (each.lane for each in terms if each.general)
             horde.queue.looked(general, looked, began)
@@ -121,26 +124,21 @@ def _terms(
 def _lane_terms(horde: "Horde", entry: Entry, lane: int, *, general: bool) -> LaneTerms:
     needs = horde.queue.needs(lane)
     assert needs is not None
-    model = choice(_shared_models(entry, needs))
+    kind, pop, reference = entry.kind, entry.pop, horde.reference
+    model = choice(kind.models_for(needs, entry.models))
     return LaneTerms(
         lane,
         model,
-        job_multiplier(needs, model, horde.reference),
-        batch_amount(needs, model, horde.reference, entry.pop),
+        kind.job_multiplier(needs, model, pop, entry.fitting.offer, reference),
+        1 if kind.jobs_apart else kind.batch_amount(needs, model, pop, reference),
         general,
     )
-
-
-def _shared_models(entry: Entry, needs: Needs) -> Sequence[str]:
-    if not needs.models:
-        return entry.models
-    return [model for model in entry.models if model in needs.models]
 
 
 async def _skipped(horde: "Horde", entry: Entry) -> dict[str, int]:
     snapshot = await horde.queue.snapshot()
     skipped = horde.skips.tally(snapshot, horde.queue.needs, entry.fitting.offer)
-    blocked_words = _blocked_words(entry)
+    blocked_words = entry.kind.blocked_words(entry.pop)
     if blocked_words:
         fitting = horde.queue.fitting(entry.fitting, screened=True)
         blocked = await work.blocked_requests(horde.statements, fitting, blocked_words)
@@ -149,30 +147,27 @@ async def _skipped(horde: "Horde", entry: Entry) -> dict[str, int]:
     return skipped
 
 
-def _blocked_words(entry: Entry) -> list[str]:
-    return [word.lower() for word in policy.blacklist(entry.pop.blacklist)]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """What a worker hands in for a job. `picture` is base64, null when it was uploaded."""
+    """What a worker hands in for a job: the struct it submitted, or, if it has `faulted`, only what
+    it notes."""
 
     job_id: UUID
     faulted: bool
-    picture: str | None
-    seed: int | None
+    submit: Any
     metadata: list[dict[str, Any]]
 
 
 async def deliver(horde: "Horde", owner: "Account", delivery: Delivery) -> int:
     """Take a result (or a failure) and pay for it; the reward in millikudos.
 
-    Raises Refusal InvalidJobID, WrongCredentials, DuplicateGen or AbortedGen.
+    Raises Refusal InvalidJobID, WrongCredentials, DuplicateGen or AbortedGen, and for a result that
+    its kind does not take.
     """
     job = horde.assignments.take(delivery.job_id)
     if job is None:
         job = await work.job_facts(horde.statements, delivery.job_id)
-    if job is None:
+    if job is None or not isinstance(delivery.submit, KINDS[job.kind].submit_type):
         raise Refusal("InvalidJobID", id=str(delivery.job_id))
     if job.owner_id != owner.id:
         raise Refusal("WrongCredentials", reason="job", id=str(job.id))
@@ -182,38 +177,36 @@ async def deliver(horde: "Horde", owner: "Account", delivery: Delivery) -> int:
         await give_up(horde, job.id, outcome="faulted", metadata=delivery.metadata)
         return 0
     move(State(job.state), Event.DELIVER)
-    if delivery.picture is not None:
-        await keep_picture(horde, job.id, delivery.picture)
-    return await _pay(horde, owner, job, delivery)
+    taken = TakenJob(job.model or "", job.things, owner.trusted)
+    outcome = KINDS[job.kind].outcome(delivery.submit, taken, horde.reference)
+    if outcome.picture is not None:
+        await keep_picture(horde, job.id, outcome.picture)
+    return await _pay(horde, owner, job, outcome)
 
 
-async def _pay(horde: "Horde", owner: "Account", job: JobFacts, delivery: Delivery) -> int:
+async def _pay(horde: "Horde", owner: "Account", job: JobFacts, outcome: Outcome) -> int:
     assert job.reward_milli is not None
     assert job.price_milli is not None
-    censored = any(entry["type"] == "censorship" for entry in delivery.metadata)
+    reward_milli = round(job.reward_milli * outcome.share)
     transfers = ledger.deliver(
         job.id,
         job.request_id,
         payer=job.user_id,
         owner=owner.id,
         owner_trusted=owner.trusted,
-        reward_milli=job.reward_milli,
-        price_milli=job.price_milli,
+        reward_milli=reward_milli,
+        price_milli=round(job.price_milli * outcome.share),
         tax_milli=job.tax_each_milli,
-        censored=censored,
-        bridge_multiplier=bridge_multiplier(job.bridge_agent or ""),
+        censored=outcome.censored,
+        bridge_multiplier=KINDS[job.kind].credited_share(job.bridge_agent or ""),
     )
     account = ledger.balance_account(job.user_id)
     paid_milli = sum(leg.amount_milli for leg in transfers if leg.debit == account)
     if job.others_open is None:
         remaining_milli = max(0, job.remaining_milli - paid_milli)
         transfers += ledger.release(job.request_id, job.user_id, remaining_milli)
-    result = {
-        "seed": str(delivery.seed if delivery.seed is not None else 0),
-        "censored": censored,
-        "gen_metadata": delivery.metadata,
-    }
-    if not await work.deliver(horde.statements, job, result, paid_milli, transfers):
+    done = work.Done(outcome.result, reward_milli, paid_milli, outcome.things)
+    if not await work.deliver(horde.statements, job, done, transfers):
         latest = await work.job_facts(horde.statements, job.id)
         if latest is None:
             raise Refusal("InvalidJobID", id=str(job.id))
@@ -222,7 +215,7 @@ async def _pay(horde: "Horde", owner: "Account", job: JobFacts, delivery: Delive
         # Should these be delivered at this very moment, nobody saw itself as the last.
         await settle(horde, [job.request_id])
     horde.signals.send(Changed(job.request_id))
-    return job.reward_milli
+    return reward_milli
 
 
 async def take_back(horde: "Horde", jobs: Sequence[ClaimedJob]) -> None:
@@ -237,14 +230,16 @@ async def give_up(
 ) -> None:
     """Give a running job up: another takes its place, or the request has failed too often."""
     async with horde.statements.transaction() as statements:
-        await work.lock_request_of_job(statements, job_id)
+        kind = await work.lock_request_of_job(statements, job_id)
+        if kind is None:
+            return
         failed = await work.fail(
             statements,
             job_id,
             uuid7(),
             result={"outcome": outcome, "gen_metadata": metadata or []},
             outcome=outcome,
-            faults_max=FAULTS_MAX,
+            rule=KINDS[kind].faults,
         )
     if failed is None:
         return

@@ -4,7 +4,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -13,8 +13,8 @@ import structlog
 from openhorde.server.actions.depth import Snapshot
 from openhorde.server.actions.forecast import Forecast
 from openhorde.server.domain.crew import Crew
-from openhorde.server.domain.kinds import image
-from openhorde.server.domain.kinds.image_variants import Variants
+from openhorde.server.domain.kinds.face import AnyKind, Finder
+from openhorde.server.domain.kinds.table import KINDS, USUAL_SPEEDS
 from openhorde.server.domain.needs import Needs, Offer
 from openhorde.server.domain.possibility import Candidate, Explanation, explain
 from openhorde.server.domain.reference import Reference
@@ -23,7 +23,6 @@ from openhorde.server.kit.single_flight import SingleFlight
 from openhorde.server.store import check_ins
 from openhorde.server.store.check_ins import OnlineWorker, RunningWork
 from openhorde.server.store.statements import Statements
-from openhorde.wire.work import ImagePop
 
 STALE_SECONDS = 5.0
 
@@ -65,7 +64,7 @@ class Roster:
         self.offers = offers
         self._reference = reference
         self._judged = judged or Judged(Crew(offer for offer, _ in offers))
-        self._variants: Variants | None = None
+        self._finders: dict[str, Finder[Any] | None] = {}
         self._totals = {kind: _total(offers, kind) for kind in {each.kind for _, each in offers}}
         self.hands = tuple(self._hand(worker, running.get(worker.id)) for _, worker in offers)
 
@@ -89,16 +88,17 @@ class Roster:
         """Which workers do not fit, and why."""
         return _kept(self._judged.explained, lane, needs, self._explain)
 
-    def closest(self, lane: int | None, needs: Needs) -> list[Candidate]:
-        """The workers that lack least for these needs."""
-        return _kept(self._judged.closest, lane, needs, self.variants().closest)
+    def closest(self, kind: AnyKind, lane: int | None, needs: Needs) -> list[Candidate]:
+        """The workers that lack least for these needs, if the kind's requests have variants."""
+        finder = self.finder(kind)
+        return _kept(self._judged.closest, lane, needs, finder.closest) if finder else []
 
-    def variants(self) -> Variants:
+    def finder(self, kind: AnyKind) -> Finder[Any] | None:
         """What finds a variant of a request that these workers would do."""
-        if self._variants is None:
+        if kind.name not in self._finders:
             candidates = [Candidate(offer, worker.threads) for offer, worker in self.offers]
-            self._variants = Variants(candidates, self._reference)
-        return self._variants
+            self._finders[kind.name] = kind.finder(candidates, self._reference)
+        return self._finders[kind.name]
 
     def _explain(self, needs: Needs) -> Explanation:
         return explain(needs, self._judged.crew.offers)
@@ -109,7 +109,7 @@ class Roster:
         return self._judged if same else None
 
     def _hand(self, worker: OnlineWorker, running: RunningWork | None) -> Hand:
-        speed = worker.speed or self.mean_speed(worker.kind) or image.DIVISOR
+        speed = worker.speed or self.mean_speed(worker.kind) or KINDS[worker.kind].divisor
         busy = min(worker.threads, running.jobs) if running else 0
         seconds = running.things / (busy * speed) if running and busy else 0.0
         return Hand(worker.threads, speed, busy, seconds)
@@ -168,7 +168,7 @@ class Workforce:
             except msgspec.ValidationError:
                 # Stored by another version of the server: it will be stored anew in a moment.
                 log.warning("a stored offer cannot be read", worker=str(worker.id))
-        running = await check_ins.running_work(self._statements, image.DIVISOR)
+        running = await check_ins.running_work(self._statements, USUAL_SPEEDS)
         kept = tuple(offers)
         judged = self._roster.judged_for(kept) if self._roster else None
         by_worker = {each.worker_id: each for each in running}
@@ -176,14 +176,16 @@ class Workforce:
         return self._roster
 
     def _offer(self, worker: OnlineWorker) -> Offer:
-        return image.offer(
-            msgspec.convert(worker.offer, ImagePop),
+        kind = KINDS[worker.kind]
+        offer: Offer = kind.offer(
+            msgspec.convert(worker.offer, kind.pop_type),
             worker_id=str(worker.id),
             models=tuple(worker.models),
             trusted_owner=worker.owner_trusted,
-            speed_things_per_second=worker.speed or image.DIVISOR,
+            speed_things_per_second=worker.speed or kind.divisor,
             reference=self._reference,
         )
+        return offer
 
 
 def _kept(

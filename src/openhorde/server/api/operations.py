@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 BODY_BYTES_MAX = 1 << 20
 BODY_BYTES_MAX_PICTURES = 24 << 20
+BODY_BYTES_MAX_TEXTS = 12 << 20
 BODY_SECONDS = 30.0
 """So long a body may take to come, and longer by what BODY_BYTES_PER_SECOND_MIN grants it for the
 bytes that have come."""

@@ -61,9 +61,22 @@ REASONS: Mapping[tuple[str, str], str] = {
         "Unfortunately we cannot accept workers serving {given}: no such model is known here."
         " Offer models of the reference."
     ),
+    ("BadRequest", "text models"): (
+        "Unfortunately we cannot accept workers serving {given}: a model that is named MODEL::ALIAS"
+        " is served by the account of that alias alone. Offer at least one model of your own."
+    ),
     ("BadRequest", "name"): (
         "name[ {given}] cannot be used for a worker. Choose one that says nothing of colab, tpu or"
         " google, with at least one visible character."
+    ),
+    ("BadRequest", "forms"): "forms names {given} more than once. Ask for each form once.",
+    ("BadRequest", "payload"): (
+        "forms: the payload of {form} is too large. Send at most {maximum} bytes of JSON."
+    ),
+    ("BadRequest", "result"): "result {why}.",
+    ("SourceImageResolutionExceeded", "tiles"): (
+        "{field}: the picture has {given} tiles (squares of 512 pixels, begun ones too) where at"
+        " most {maximum} are taken. Send a smaller one."
     ),
     ("BadRequest", "webhook"): "webhook must be an https URL[, not {given}].",
     ("WrongCredentials", "job"): (

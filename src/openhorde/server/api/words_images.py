@@ -136,7 +136,7 @@ IMAGE_WORDS: dict[str, tuple[int, str]] = {
     ),
     "InvalidExtraSourceImages.": (
         400,
-        "extra_source_images is only for source_processing remix.",
+        "extra_source_images is only for images, with source_processing remix.",
     ),
     # Texts.
     "TokenOverflow": (

@@ -25,7 +25,10 @@ INPAINTS_WITH_ANY_MODEL: Final = "inpaints_with_any_model"
 CAPABILITIES: Final[dict[str, dict[int, str]]] = {
     OWN_NAME: {
         0: "r2 r2_source img2img inpainting karras clip_skip tiling hires_fix "
-        f"textual_inversion lora lora_versions {INPAINTS_WITH_ANY_MODEL}",
+        f"textual_inversion lora lora_versions {INPAINTS_WITH_ANY_MODEL} post-processing "
+        "controlnet image_is_control return_control_map GFPGAN RealESRGAN_x4plus "
+        "strip_background RealESRGAN_x4plus_anime_6B NMKD_Siax 4x_AnimeSharp RealESRGAN_x2plus "
+        f"{_NEWER_POST_PROCESSORS}",
     },
     REGEN_NAME: {
         1: "img2img inpainting karras post-processing GFPGAN RealESRGAN_x4plus r2 CodeFormers "
@@ -86,6 +89,17 @@ PLAIN_SAMPLERS: Final[dict[str, dict[int, str]]] = {
 }
 """Samplers that the agent has only without Karras sigmas."""
 
+VALIDATED: Final = frozenset(
+    {
+        "AI Horde Worker",
+        "AI Horde Worker~aphrodite~oai",
+        "AI Horde Worker~aphrodite~kai",
+        "KoboldCppEmbedWorker",
+        "TabbyAPI",
+    }
+)
+"""Agents, with what runs behind them, that are known to do with a text what they are told."""
+
 NEWEST_OFFICIAL: Final = {REGEN_NAME: 13, DREAMER_NAME: 24}
 _UNKNOWN_SAMPLES_AS = (DREAMER_NAME, 23)
 _VERSION = re.compile(r"(\d{1,9})(?:\.(\d{1,9}))?(?:\.(\d{1,9}))?(-[0-9A-Za-z.-]+)?(?:\+\S*)?")
@@ -144,10 +158,23 @@ def bridge_multiplier(bridge_agent: str) -> float:
     return 1.0 if agent.release >= newest else 0.9
 
 
+def is_validated(bridge_agent: str) -> bool:
+    """Whether the agent is known to honour what a text request asks for (rules 3.5). Here what
+    runs behind it matters, and its version does not."""
+    name = bridge_agent.partition(":")[0].strip()
+    return name in VALIDATED or name.partition("~")[0].strip() == OWN_NAME
+
+
 def wants_base64_sources(bridge_agent: str) -> bool:
     """Whether source images must be sent inline: the agent cannot fetch them, or only by https."""
     is_old_official = parse(bridge_agent).name == DREAMER_NAME
     return is_old_official or "r2_source" not in capabilities(bridge_agent).words
+
+
+def takes_links(bridge_agent: str, url: str) -> bool:
+    """Whether the agent fetches a source image from this URL: the old worker takes anything for
+    base64 that does not say https."""
+    return url.startswith("https://") or parse(bridge_agent).name != DREAMER_NAME
 
 
 def _up_to(table: dict[str, dict[int, str]], name: str, release: int) -> frozenset[str]:

@@ -10,6 +10,7 @@ from openhorde.server.domain.needs import Needs, Offer
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
+_NOBODY: Final[tuple[Sequence[int], Sequence[int]]] = ((), (0,))
 _ONES: Final = bytes.maketrans(b"01", b"\x00\x01")
 
 
@@ -20,7 +21,7 @@ class Crew:
     that is needed.
     """
 
-    __slots__ = ("_by_kind", "_by_model", "_by_word", "_by_worker", "_large", "_sizes", "offers")
+    __slots__ = ("_by_kind", "_by_model", "_by_word", "_by_worker", "_sizes", "offers")
 
     def __init__(self, offers: Iterable[Offer]) -> None:
         self.offers = tuple(offers)
@@ -28,26 +29,26 @@ class Crew:
         self._by_worker: dict[str, int] = {}
         words: dict[frozenset[str], int] = {}
         models: dict[frozenset[str], int] = {}
-        sizes: dict[int, int] = {}
+        sizes: dict[str, dict[int, int]] = {}
         for place, offer in enumerate(self.offers):
             bit = 1 << place
             _add(self._by_kind, offer.kind, bit)
             _add(self._by_worker, offer.worker_id, bit)
             _add(words, offer.words, bit)
             _add(models, offer.models, bit)
-            _add(sizes, offer.pixels_max, bit)
+            for name, limit in offer.sizes_max.items():
+                _add(sizes.setdefault(name, {}), limit, bit)
         self._by_word = _by_member(words)
         self._by_model = _by_member(models)
-        self._sizes = sorted(sizes)
-        self._large = [0]
-        for size in reversed(self._sizes):
-            self._large.append(self._large[-1] | sizes[size])
-        self._large.reverse()
+        self._sizes = {name: _by_limit(limits) for name, limits in sizes.items()}
 
     def fitting(self, needs: Needs) -> int:
         """The set of those that fit."""
         found = self._by_kind.get(needs.kind, 0)
-        found &= self._large[bisect_left(self._sizes, needs.pixels)]
+        for name, size in needs.sizes:
+            if size > 0:
+                limits, large = self._sizes.get(name, _NOBODY)
+                found &= large[bisect_left(limits, size)]
         by_word = self._by_word
         for word in needs.words:
             found &= by_word.get(word, 0)
@@ -70,6 +71,15 @@ def _any(sets: dict[str, int], names: Iterable[str]) -> int:
     for name in names:
         found |= sets.get(name, 0)
     return found
+
+
+def _by_limit(sets: dict[int, int]) -> tuple[Sequence[int], Sequence[int]]:
+    """The limits in order, and for each place among them those who bear what is sorted there."""
+    limits = sorted(sets)
+    large = [0]
+    for limit in reversed(limits):
+        large.append(large[-1] | sets[limit])
+    return limits, large[::-1]
 
 
 def _by_member(groups: dict[frozenset[str], int]) -> dict[str, int]:

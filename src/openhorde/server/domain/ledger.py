@@ -144,10 +144,10 @@ def deliver(
 
 
 def uptime(
-    reward_id: UUID, owner: int, amount_milli: int, *, owner_trusted: bool, alchemist: bool = False
+    reward_id: UUID, owner: int, amount_milli: int, *, owner_trusted: bool, at_once: bool = False
 ) -> tuple[Transfer, ...]:
-    """A reward for being there."""
-    shares = trust.uptime_share(amount_milli, trusted=owner_trusted, alchemist=alchemist)
+    """A reward for being there. `at_once`: nothing of it is escrowed, whoever the owner."""
+    shares = trust.uptime_share(amount_milli, trusted=owner_trusted, at_once=at_once)
     return _earned(reward_id, "uptime", MINT, owner, shares)
 
 

@@ -20,8 +20,21 @@ from msgspec import Struct
 
 from openhorde.server.domain.refusals import Refusal
 
+REQUEST_TTL_SECONDS: Final = 1200
+"""A request ends when nothing has happened to it for so long, and is forgotten as long after."""
+
+
+class Faults(Struct, frozen=True):
+    """When it is enough: `most` faulted jobs make a request faulted. Where jobs stand `apart`, as
+    many at one job (the attempts at it) end this one alone, and the others go on."""
+
+    most: int
+    apart: bool = False
+
+
 FAULTS_MAX: Final = 3
-"""This many faulted jobs make a request faulted."""
+TOGETHER: Final = Faults(FAULTS_MAX)
+"""The rule of most kinds."""
 
 
 class State(StrEnum):
@@ -95,17 +108,23 @@ def move(state: State, event: Event) -> State:
     raise Refusal("InvalidJobID", state=state.value)
 
 
-def is_faulted(counts: RequestCounts) -> bool:
-    """Whether too many of the request's jobs failed."""
-    return counts.faulted >= FAULTS_MAX
+def is_faulted(counts: RequestCounts, rule: Faults = TOGETHER) -> bool:
+    """Whether too many of the request's jobs failed; where they stand apart: all of them."""
+    if rule.apart:
+        return _is_idle(counts) and not counts.done and counts.faulted >= rule.most
+    return counts.faulted >= rule.most
 
 
-def is_done(counts: RequestCounts) -> bool:
+def is_done(counts: RequestCounts, rule: Faults = TOGETHER) -> bool:
     """Whether nothing more will come: faulted, or nothing waits and nobody works on it."""
-    return is_faulted(counts) or (counts.waiting <= 0 and counts.running <= 0)
+    return is_faulted(counts, rule) or _is_idle(counts)
 
 
-def check(counts: RequestCounts) -> Progress:
+def _is_idle(counts: RequestCounts) -> bool:
+    return counts.waiting <= 0 and counts.running <= 0
+
+
+def check(counts: RequestCounts, rule: Faults = TOGETHER) -> Progress:
     """What a client hears about the request's jobs."""
     left = counts.asked - counts.running - counts.done
     return Progress(
@@ -113,8 +132,8 @@ def check(counts: RequestCounts) -> Progress:
         processing=counts.running,
         restarted=counts.faulted,
         waiting=min(max(counts.waiting, 0), max(left, 0)),
-        done=is_done(counts),
-        faulted=is_faulted(counts),
+        done=is_done(counts, rule),
+        faulted=is_faulted(counts, rule),
     )
 
 

@@ -7,25 +7,9 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from openhorde.server.domain.needs import WORDS, Needs, Offer
+from openhorde.server.domain.needs import SIZES, WORDS, Needs, Offer, explained
 
-HEAVY_POST_PROCESSORS: Final = frozenset(
-    {
-        "RealESRGAN_x4plus",
-        "RealESRGAN_x4plus_anime_6B",
-        "NMKD_Siax",
-        "4x_AnimeSharp",
-        "CodeFormers",
-        "4xNomos8kSC",
-        "4xLSDIRplus",
-        "4xNomos2_hq_dat2",
-        "RestoreFormer",
-    }
-)
-BATCH_BURDENS: Final = {"flux_1": 5, "qwen_image": 10, "z_image_turbo": 8}
-"""How much more memory a picture of this family takes in a batch."""
-
-_MODELS_RULE, _PIXELS_RULE, _WORKER_RULE = 0, 0, 6
+_MODELS_RULE, _SIZE_RULE, _WORKER_RULE = 0, 0, 6
 _WORDS_ABOUT_MODELS: Final = frozenset(
     need.word for need in WORDS.values() if "models" in (need.reason, need.reason_when_agent_lacks)
 )
@@ -35,7 +19,7 @@ def fits(needs: Needs, offer: Offer) -> bool:
     """Whether the worker can serve the request: the same as `not lacking(needs, offer)`."""
     return (
         needs.kind == offer.kind
-        and needs.pixels <= offer.pixels_max
+        and _is_small_enough(needs, offer)
         and offer.words.issuperset(needs.words)
         and (not needs.models or not offer.models.isdisjoint(needs.models))
         and _is_welcome(needs, offer)
@@ -43,8 +27,8 @@ def fits(needs: Needs, offer: Offer) -> bool:
 
 
 class Shortfall(NamedTuple):
-    """One thing that a worker lacks: a word, or `models`, `pixels` or `workers`; `reason` is a
-    field of the wire's `Skipped`, `rule` the row of the table in rules 4.4 that says so."""
+    """One thing that a worker lacks: a word, a size, or `models` or `workers`; `reason` is a field
+    of the wire's `Skipped`, `rule` the row of the table in rules 4.4 that says so."""
 
     rule: int
     reason: str
@@ -59,14 +43,15 @@ def shortfalls(needs: Needs, offer: Offer) -> list[Shortfall]:
     found: list[Shortfall] = []
     if _lacks_models(needs.kind, needs.models, offer):
         found.append(Shortfall(_MODELS_RULE, "models", "models"))
-    if needs.pixels > offer.pixels_max:
-        found.append(Shortfall(_PIXELS_RULE, "max_pixels", "pixels"))
+    for name, size in needs.sizes:
+        if size > offer.sizes_max.get(name, 0):
+            found.append(Shortfall(_SIZE_RULE, SIZES[name].reason, name))
     if not _is_welcome(needs, offer):
         found.append(Shortfall(_WORKER_RULE, "worker_id", "workers"))
     for word in needs.words:
         if word in offer.words:
             continue
-        need = WORDS[word]
+        need = explained(word)
         if word in offer.lacking_agent_words:
             found.append(Shortfall(need.rule_when_agent_lacks, need.reason_when_agent_lacks, word))
         else:
@@ -94,6 +79,32 @@ class _Wordy:
         self.requests = 0
 
 
+class _WaitingOfKind:
+    """What waits of one kind, summed up."""
+
+    __slots__ = ("models", "sizes", "words", "workers")
+
+    def __init__(self) -> None:
+        self.words: dict[tuple[str, ...], _Wordy] = {}
+        self.sizes: dict[tuple[str, int], int] = {}
+        self.models: dict[tuple[tuple[str, ...], tuple[str, ...]], int] = {}
+        self.workers: dict[tuple[tuple[str, ...], bool], int] = {}
+
+    def add(self, needs: Needs, requests: int) -> None:
+        wordy = self.words.get(needs.words)
+        if wordy is None:
+            about_models = tuple(word for word in needs.words if word in _WORDS_ABOUT_MODELS)
+            wordy = self.words[needs.words] = _Wordy(about_models)
+        wordy.requests += requests
+        for size in needs.sizes:
+            self.sizes[size] = self.sizes.get(size, 0) + requests
+        choice = needs.models, wordy.about_models
+        self.models[choice] = self.models.get(choice, 0) + requests
+        if needs.workers:
+            listed = needs.workers, needs.workers_excluded
+            self.workers[listed] = self.workers.get(listed, 0) + requests
+
+
 class Waiting:
     """What waits, summed up once for all workers that ask why they get nothing of it.
 
@@ -102,49 +113,38 @@ class Waiting:
     and choices of models, not as there are lanes.
     """
 
-    __slots__ = ("_models", "_sizes", "_words", "_workers")
+    __slots__ = ("_kinds",)
 
     def __init__(self, lanes: Iterable[tuple[Needs, int]]) -> None:
         """`lanes` are distinct needs with the number of requests that have them."""
-        self._words: dict[tuple[str, ...], _Wordy] = {}
-        self._sizes: dict[tuple[str, int], int] = {}
-        self._models: dict[tuple[str, tuple[str, ...], tuple[str, ...]], int] = {}
-        self._workers: dict[tuple[tuple[str, ...], bool], int] = {}
+        self._kinds: dict[str, _WaitingOfKind] = {}
         for needs, requests in lanes:
-            wordy = self._words.get(needs.words)
-            if wordy is None:
-                about_models = tuple(word for word in needs.words if word in _WORDS_ABOUT_MODELS)
-                wordy = self._words[needs.words] = _Wordy(about_models)
-            wordy.requests += requests
-            size = needs.kind, needs.pixels
-            self._sizes[size] = self._sizes.get(size, 0) + requests
-            choice = needs.kind, needs.models, wordy.about_models
-            self._models[choice] = self._models.get(choice, 0) + requests
-            if needs.workers:
-                listed = needs.workers, needs.workers_excluded
-                self._workers[listed] = self._workers.get(listed, 0) + requests
+            self._kinds.setdefault(needs.kind, _WaitingOfKind()).add(needs, requests)
 
     def tally(self, offer: Offer) -> dict[str, int]:
-        """How many waiting requests the worker cannot be given, by reason, each on its own.
+        """How many waiting requests of its kind the worker cannot be given, by reason, each on its
+        own.
 
-        A request as large as the worker's limit is served and yet counted under max_pixels: the v2
-        wire does so.
+        A size that `tells_limit` is counted also where a request is as large as the worker's limit.
         """
+        waiting = self._kinds.get(offer.kind)
+        if waiting is None:
+            return {}
         counts: Counter[str] = Counter()
         unserved: dict[tuple[str, ...], bool] = {}
-        for words, wordy in self._words.items():
+        for words, wordy in waiting.words.items():
             if not offer.words.issuperset(words):
                 for reason in _reasons(words, offer) - {"models"}:
                     counts[reason] += wordy.requests
             if wordy.about_models not in unserved:
                 unserved[wordy.about_models] = "models" in _reasons(wordy.about_models, offer)
-        for (kind, pixels), requests in self._sizes.items():
-            if pixels > offer.pixels_max or (kind == offer.kind and pixels == offer.pixels_max):
-                counts["max_pixels"] += requests
-        for (kind, models, about_models), requests in self._models.items():
-            if unserved[about_models] or _lacks_models(kind, models, offer):
+        for (name, size), requests in waiting.sizes.items():
+            if size + SIZES[name].tells_limit > offer.sizes_max.get(name, 0):
+                counts[SIZES[name].reason] += requests
+        for (models, about_models), requests in waiting.models.items():
+            if unserved[about_models] or _lacks_models(offer.kind, models, offer):
                 counts["models"] += requests
-        for (workers, excluded), requests in self._workers.items():
+        for (workers, excluded), requests in waiting.workers.items():
             if (offer.worker_id in workers) is excluded:
                 counts["worker_id"] += requests
         return dict(counts)
@@ -155,30 +155,12 @@ def prioritised(offer: Offer) -> Offer:
     return msgspec.structs.replace(offer, words=offer.words | {"generous"})
 
 
-def batch_amount(
-    *,
-    pixels: int,
-    pixels_max: int,
-    amount: int,
-    waiting: int,
-    baseline: str,
-    post_processing: Sequence[str] = (),
-    transparent: bool = False,
-    disable_batching: bool = False,
-) -> int:
-    """How many jobs of one request a worker gets at once (rules 4.5): 1 to min(amount, waiting).
-
-    `pixels` of one picture, `pixels_max` the worker's limit, `amount` what it asks for, `baseline`
-    the family of the job's model.
-    """
-    if disable_batching:
-        return 1
-    burden = 1 + 0.4 * len(post_processing)
-    if transparent or not HEAVY_POST_PROCESSORS.isdisjoint(post_processing):
-        burden *= 1.8
-    burden *= BATCH_BURDENS.get(baseline, 1)
-    safe = round(pixels_max / 3.5 * amount / (pixels * burden))
-    return max(1, min(safe, amount, waiting))
+def _is_small_enough(needs: Needs, offer: Offer) -> bool:
+    limits = offer.sizes_max
+    for name, size in needs.sizes:  # noqa: SIM110 (a generator would take three times as long)
+        if size > limits.get(name, 0):
+            return False
+    return True
 
 
 def _lacks_models(kind: str, models: Sequence[str], offer: Offer) -> bool:
@@ -187,9 +169,9 @@ def _lacks_models(kind: str, models: Sequence[str], offer: Offer) -> bool:
 
 def _reasons(words: Iterable[str], offer: Offer) -> set[str]:
     return {
-        WORDS[word].reason_when_agent_lacks
+        explained(word).reason_when_agent_lacks
         if word in offer.lacking_agent_words
-        else WORDS[word].reason
+        else explained(word).reason
         for word in words
         if word not in offer.words
     }

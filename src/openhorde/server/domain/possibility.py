@@ -7,17 +7,17 @@ Workers are only ever counted, never named.
 import heapq
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final
+from typing import Any, Final
 
 from msgspec import Struct
 
 from openhorde.server.domain.matching import shortfalls
-from openhorde.server.domain.needs import WORDS, Needs, Offer
+from openhorde.server.domain.needs import SIZES, Needs, Offer, explained
 
 MEANINGS_MAX: Final = 3
 _MEANINGS: Final = {
     "models": "serve any of the models asked for",
-    "pixels": "make pictures as large as this one",
+    **{size.name: size.meaning for size in SIZES.values()},
     "workers": "belong to the workers listed",
 }
 
@@ -39,6 +39,13 @@ class Explanation(Struct, frozen=True):
     online: int
     fitting: int
     obstacles: tuple[Obstacle, ...]
+
+
+class Variant(Struct, frozen=True):
+    """What to change: paths of the request's body and their new values, None to leave one out."""
+
+    changes: dict[str, Any]
+    sentence: str
 
 
 class Candidate(Struct, frozen=True):
@@ -87,8 +94,8 @@ def closest(
 ) -> list[Candidate]:
     """The candidates that lack least, at most so many, the least lacking first.
 
-    `weight` says how much it means to do without one thing that an offer lacks (a word, `models`,
-    `pixels` or `workers`); None that nothing can be done about it. Of equals the one with more
+    `weight` says how much it means to do without one thing that an offer lacks (a word, a size,
+    `models` or `workers`); None that nothing can be done about it. Of equals the one with more
     threads comes first.
     """
     weighed: list[tuple[float, int, str, int]] = []
@@ -110,7 +117,7 @@ def _sentence(number: int, online: int, whats: Counter[str], *, excluded: bool) 
     if excluded and "workers" in whats:
         return f"{who} {'is' if number == 1 else 'are'} excluded by the request."
     ranked = sorted(whats, key=lambda what: (-whats[what], what))
-    meanings = [_MEANINGS.get(what) or WORDS[what].meaning for what in ranked[:MEANINGS_MAX]]
+    meanings = [_MEANINGS.get(what) or explained(what).meaning for what in ranked[:MEANINGS_MAX]]
     if len(ranked) > MEANINGS_MAX:
         meanings.append("do other things that it needs")
     does_not = "does not" if number == 1 else "do not"

@@ -16,6 +16,7 @@ from msgspec import Struct
 from openhorde.server.domain.kinds import image
 from openhorde.server.domain.kinds.image_rules import UPSCALERS
 from openhorde.server.domain.kinds.image_work import ADAPTIVE_SAMPLER
+from openhorde.server.domain.pricing_lines import Estimate, PriceLine
 from openhorde.server.domain.reference import BASELINE_MULTIPLIERS, Reference
 from openhorde.wire.requests import ImageRequest
 
@@ -79,13 +80,6 @@ BLACKLIST_CHARGE: Final = 1.1
 ANY_MODEL_MULTIPLIER: Final = BASELINE_MULTIPLIERS["stable_diffusion_xl"]
 
 
-class PriceLine(Struct, frozen=True):
-    """One line of an explanation and what it adds, in thousandths."""
-
-    label: str
-    milli: int
-
-
 class ImagePrice(Struct, frozen=True):
     """The base price of one picture; `lines` sum exactly to `base_milli`."""
 
@@ -102,13 +96,6 @@ class Charge(Struct, frozen=True):
     price_each_milli: int
     tax_each_milli: int
     lines: tuple[PriceLine, ...] = ()
-
-
-class Estimate(Struct, frozen=True):
-    """What a whole request is expected to cost; `lines` sum exactly to `total_milli`."""
-
-    total_milli: int
-    lines: tuple[PriceLine, ...]
 
 
 def image_base(request: ImageRequest) -> ImagePrice:

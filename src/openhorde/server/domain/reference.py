@@ -7,13 +7,15 @@ from typing import Any, Final
 
 from msgspec import Struct, field
 
+from openhorde.server.domain.model_names import OWNER_MARK, owner_of
+from openhorde.server.domain.text_reference import TextReference
+
 DEFAULT_BASELINE: Final = "stable diffusion 1"
 EVERY_NAME: Final = "*"
 """A reference that holds this name knows every name: for hordes that serve their own models."""
 
 MODELS_MAX: Final = 300
 SPECIAL_MARK: Final = "horde_special"
-OWNER_MARK: Final = "::"
 
 KNOWN_BASELINES: Final = frozenset(
     {
@@ -60,25 +62,35 @@ class ModelFacts(Struct, frozen=True, kw_only=True):
 class Reference:
     """The models that this horde knows. Immutable; a refreshed reference is a new object."""
 
-    __slots__ = ("_facts", "known")
+    __slots__ = ("_facts", "known", "texts")
 
     known: frozenset[str] | None
     """The known names of a known family; None when every name is known."""
 
-    def __init__(self, facts: Sequence[ModelFacts], *, every_name: bool = False) -> None:
+    texts: TextReference
+    """What is known about text models, which are described elsewhere."""
+
+    def __init__(
+        self,
+        facts: Sequence[ModelFacts],
+        *,
+        every_name: bool = False,
+        texts: TextReference | None = None,
+    ) -> None:
         self._facts = {fact.name: fact for fact in facts}
         known = frozenset(fact.name for fact in facts if fact.baseline in KNOWN_BASELINES)
         self.known = None if every_name else known
+        self.texts = texts or TextReference({})
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> "Reference":
+    def from_json(cls, data: Mapping[str, Any], texts: TextReference | None = None) -> "Reference":
         """A reference from the public form: name to {baseline, nsfw, type, inpainting, ...}.
 
         Unknown keys are ignored, a missing or null one takes its default. The name `*` makes
-        every name known.
+        every name known. `texts` describes the text models.
         """
         facts = [_facts(name, entry or {}) for name, entry in data.items() if name != EVERY_NAME]
-        return cls(facts, every_name=EVERY_NAME in data)
+        return cls(facts, every_name=EVERY_NAME in data, texts=texts)
 
     def facts(self, name: str) -> ModelFacts:
         """What is known about `name`; for an unknown one, what the name itself says."""
@@ -114,12 +126,6 @@ class Reference:
             if allowed:
                 accepted[name] = None
         return tuple(accepted)
-
-
-def owner_of(model: str) -> str | None:
-    """The alias in `name::alias`, or None."""
-    _, mark, alias = model.partition(OWNER_MARK)
-    return alias if mark else None
 
 
 def is_special(model: str) -> bool:

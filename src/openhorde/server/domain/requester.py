@@ -37,6 +37,13 @@ class Requester(Struct, frozen=True, kw_only=True):
     account_age_seconds: int = 0
 
 
+def can_pay_in_advance(requester: Requester, price_milli: int) -> bool:
+    """Whether so much could be paid at once, or need not be asked (rule 21 of rules 4.4)."""
+    balance = requester.balance_milli
+    spendable = balance - requester.floor_milli if balance > 0 else balance
+    return requester.trusted or spendable >= price_milli
+
+
 def floor_milli(*, anonymous: bool, pseudonymous: bool) -> int:
     """The balance that an account never falls below, in thousandths (rules 3.9)."""
     if anonymous:

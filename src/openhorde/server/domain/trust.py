@@ -7,8 +7,6 @@ from msgspec import Struct
 
 TRUST_AGE_SECONDS: Final = 7 * 24 * 3600
 SUSPICIONS_MAX: Final = 5
-ABORTED_JOBS_MAX: Final = 20
-"""A worker that gives up more jobs than this within an hour is put into maintenance."""
 
 
 class Share(Struct, frozen=True):
@@ -24,10 +22,9 @@ def share(earned_milli: int, *, trusted: bool) -> Share:
     return Share(earned_milli - escrow, escrow)
 
 
-def uptime_share(earned_milli: int, *, trusted: bool, alchemist: bool = False) -> Share:
-    """An uptime reward: all of it waits, but an alchemist's is paid at once."""
-    at_once = trusted or alchemist
-    return Share(earned_milli, 0) if at_once else Share(0, earned_milli)
+def uptime_share(earned_milli: int, *, trusted: bool, at_once: bool = False) -> Share:
+    """An uptime reward: all of it waits, unless the kind of work says that it is paid at once."""
+    return Share(earned_milli, 0) if trusted or at_once else Share(0, earned_milli)
 
 
 def becomes_trusted(

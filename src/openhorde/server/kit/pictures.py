@@ -59,22 +59,40 @@ def inspect(data: bytes, *, bytes_max: int, pixels_max: int) -> PictureFacts:
         return PictureFacts(*picture.size, _format(picture), _bands(picture))
 
 
-def to_webp(data: bytes, *, quality: int, pixels_max: int) -> bytes:
-    """Decode a picture (of several frames the first) and encode it as WebP of 0-100 `quality`.
-
-    It is turned upright where it says how, and loses all metadata. Raises PictureRefused.
-    """
+def check_whole(data: bytes, *, pixels_max: int) -> None:
+    """Decode a picture (of several frames the first), to see that it can be. Raises
+    PictureRefused."""
     with _open(data, pixels_max) as picture:
         try:
             picture.load()
-            plain = _in_8_bits(_upright(picture)).convert("RGBA" if _bands(picture) == 4 else "RGB")
-            # The encoder would take a colour profile, comments and their like from here.
-            plain.info.clear()
         except Exception as error:  # Pillow raises of every kind over broken data.
             raise PictureRefused("unreadable", "the picture is damaged") from error
+
+
+def to_webp(data: bytes, *, quality: int, pixels_max: int) -> bytes:
+    """Decode a picture (of several frames the first) and encode it as WebP of 0-100 `quality`.
+
+    It is turned upright where it says how, and loses all metadata. Raises PictureRefused, also for
+    one that is too large for WebP, as some are from 40 million pixels on.
+    """
     encoded = BytesIO()
-    plain.save(encoded, "WEBP", quality=quality)
+    try:
+        _decoded(data, pixels_max).save(encoded, "WEBP", quality=quality)
+    except ValueError as error:
+        raise PictureRefused("too_many_pixels", "too many for WebP") from error
     return encoded.getvalue()
+
+
+def to_jpeg_or_png(data: bytes, *, quality: int, pixels_max: int) -> tuple[bytes, str]:
+    """The same for pictures of any size: as JPEG ("jpg"), or as PNG ("png") where there is
+    transparency. Raises PictureRefused."""
+    plain = _decoded(data, pixels_max)
+    encoded = BytesIO()
+    if plain.mode == "RGBA":
+        plain.save(encoded, "PNG", compress_level=1)
+        return encoded.getvalue(), "png"
+    plain.save(encoded, "JPEG", quality=quality)
+    return encoded.getvalue(), "jpg"
 
 
 def decode_base64(text: str, bytes_max: int) -> bytes:
@@ -111,6 +129,19 @@ def _open(data: bytes, pixels_max: int) -> Image.Image:
         picture.close()
         raise PictureRefused("too_many_pixels", f"{width} x {height}, at most {pixels_max}")
     return picture
+
+
+def _decoded(data: bytes, pixels_max: int) -> Image.Image:
+    """The picture in RGB or RGBA, upright, and without metadata."""
+    with _open(data, pixels_max) as picture:
+        try:
+            picture.load()
+            plain = _in_8_bits(_upright(picture)).convert("RGBA" if _bands(picture) == 4 else "RGB")
+            # The encoder would take a colour profile, comments and their like from here.
+            plain.info.clear()
+        except Exception as error:  # Pillow raises of every kind over broken data.
+            raise PictureRefused("unreadable", "the picture is damaged") from error
+    return plain
 
 
 def _upright(picture: Image.Image) -> Image.Image:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Check-ins: what workers say of themselves, stored at most every half minute."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -101,7 +101,10 @@ class RunningWork:
     things: float
 
 
-async def running_work(statements: Statements, usual_speed: float) -> list[RunningWork]:
+async def running_work(
+    statements: Statements, usual_speeds: Mapping[str, float]
+) -> list[RunningWork]:
     """What each busy worker has in hand; without a measured speed it is taken to have the usual
-    one, in things a second."""
-    return [RunningWork(**row) for row in await statements.rows("running_work", usual_speed)]
+    one of its kind, in things a second."""
+    rows = await statements.rows("running_work", dict(usual_speeds))
+    return [RunningWork(**row) for row in rows]

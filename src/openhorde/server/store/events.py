@@ -7,13 +7,15 @@ from uuid import UUID
 
 import msgspec
 
+from openhorde.server.domain.kinds.table import USUAL_SPEEDS
+from openhorde.server.domain.lives import State
 from openhorde.server.store.requests import RequestFacts, Result
 from openhorde.server.store.statements import Statements
 
 
 class TakenJob(msgspec.Struct, frozen=True, array_like=True):
     """A job that a worker has taken. A job that failed is tried again under the same `ordinal`.
-    `result` is there once it is done."""
+    `result` is there once it has ended: what came of it, or why it failed."""
 
     ordinal: int
     id: UUID
@@ -25,7 +27,7 @@ class TakenJob(msgspec.Struct, frozen=True, array_like=True):
 
     def finished(self) -> Result | None:
         """The job as a finished one, if it is."""
-        if self.result is None:
+        if self.state != State.DONE or self.result is None:
             return None
         return Result(
             id=self.id,
@@ -61,7 +63,7 @@ async def watch(statements: Statements, request_id: UUID) -> Story | None:
 
 
 async def _story(statements: Statements, request_id: UUID, *, with_jobs: bool) -> Story | None:
-    row = await statements.row("check_request", request_id, with_jobs)
+    row = await statements.row("check_request", request_id, with_jobs, USUAL_SPEEDS)
     if row is None:
         return None
     columns = dict(row)

@@ -39,9 +39,19 @@ async def aliases(statements: Statements, user_ids: Collection[int]) -> dict[int
     return {row["id"]: row["alias"] for row in rows}
 
 
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """A request as it was asked; `body` is its JSON without the pictures that may have come."""
+
+    id: UUID
+    kind: str
+    body: str
+    has_sources: bool
+
+
 async def remembered_requests(
-    statements: Statements, request_ids: Collection[UUID], kind: str
-) -> dict[UUID, tuple[str, bool]]:
-    """Body and whether it came with a picture, of those requests of a kind that are remembered."""
-    rows = await statements.rows("remembered_requests", list(request_ids), kind)
-    return {row["id"]: (row["body"], row["has_sources"]) for row in rows}
+    statements: Statements, request_ids: Collection[UUID]
+) -> dict[UUID, Remembered]:
+    """Those of the requests that are remembered."""
+    rows = await statements.rows("remembered_requests", list(request_ids))
+    return {row["id"]: Remembered(**row) for row in rows}

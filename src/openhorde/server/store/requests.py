@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from openhorde.server.domain.kinds.face import Order
 from openhorde.server.domain.ledger import Transfer
 from openhorde.server.store.kudos import columns
 from openhorde.server.store.statements import Statements
@@ -14,29 +15,19 @@ from openhorde.server.store.statements import Statements
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewRequest:
-    """A request as it is stored. `body` is its JSON without its pictures; `screened_text`, in
-    lower case, is where the words are looked for that a worker refuses."""
+    """A request as it is stored. `job_ids`, `lanes`, `things` and `costs_things` go together, one
+    of each for a job."""
 
     id: UUID
     kind: str
     user_id: int
-    lane: int
     job_ids: Sequence[UUID]
-    body: str
-    screened_text: str | None
-    webhook: str | None
+    lanes: Sequence[int]
+    things: Sequence[int]
+    costs_things: Sequence[int]
     sources: dict[str, Any] | None
-    seed: int | None
-    things: int
-    batching: bool
-    inline_results: bool
-    shared: bool
-    base_milli: int
-    price_each_milli: int
-    tax_each_milli: int
-    activation_milli: int
+    order: Order
     reserved_milli: int
-    ttl_seconds: int
     client_agent: str
     client_address: str
 
@@ -44,11 +35,18 @@ class NewRequest:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
     """Where a request joins the queue: not before `rank`, nor, if it `follows`, before the end of
-    what its user has asked already; each of its jobs `step` behind the one before."""
+    what its user has asked already. Its jobs go so much behind that as `offsets` say, and `span`
+    behind it they end. `is_known`: `rank` takes account of what its user has asked."""
 
     rank: int
-    follows: bool
-    step: int
+    offsets: Sequence[int]
+    span: int
+    is_known: bool = False
+
+    @property
+    def follows(self) -> bool:
+        """Must the database say where the user's work ends?"""
+        return self.span > 0 and not self.is_known
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,37 +69,38 @@ async def submit(
 
     `concurrency` bounds the user's waiting jobs; `counted_lanes` narrows what is counted.
     """
+    order = request.order
     row = await statements.row(
         "submit_request",
         request.id,
         request.kind,
         request.user_id,
-        request.lane,
-        len(request.job_ids),
-        request.body,
-        request.sources,
-        request.seed,
+        request.lanes,
         request.things,
-        request.batching,
-        request.inline_results,
-        request.shared,
-        request.base_milli,
-        request.price_each_milli,
-        request.tax_each_milli,
-        request.activation_milli,
+        order.body,
+        request.sources,
+        order.seed,
+        order.batching,
+        order.inline_results,
+        order.shared,
+        order.base_milli,
+        order.price_each_milli,
+        order.tax_each_milli,
+        order.activation_milli,
         request.reserved_milli,
-        request.ttl_seconds,
+        order.ttl_seconds,
         place.rank,
         place.follows,
-        place.step,
+        place.offsets,
+        place.span,
         request.client_agent,
         request.client_address,
         concurrency,
         counted_lanes,
         request.job_ids,
         *columns(transfers),
-        request.screened_text,
-        request.webhook,
+        order.screened_text,
+        order.webhook,
     )
     assert row is not None
     return Submitted(row["waiting"], row["start_tag"])
@@ -109,15 +108,14 @@ async def submit(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestFacts:
-    """How far a request is: counts of its jobs by state, and the rank of its first waiting one."""
+    """How far a request is: counts of its jobs by state; of those that wait the lanes, the things
+    in all, and the rank of the first."""
 
     id: UUID
     kind: str
     user_id: int
     state: str
     asked: int
-    lane: int
-    things: int
     shared: bool
     inline_results: bool
     activation_milli: int
@@ -127,6 +125,8 @@ class RequestFacts:
     done: int
     faulted: int
     rank: int | None
+    lanes_waiting: Sequence[int]
+    things_waiting: int
     paid_milli: int
     remaining_seconds: float
 
@@ -140,6 +140,12 @@ class Result:
     result: dict[str, Any]
     worker_id: UUID
     worker_name: str
+
+
+async def body(statements: Statements, request_id: UUID) -> str | None:
+    """What a request asked for, as JSON, or None when it is not there (any more)."""
+    found: str | None = await statements.value("request_body", request_id)
+    return found
 
 
 async def lock(statements: Statements, request_ids: Sequence[UUID]) -> None:

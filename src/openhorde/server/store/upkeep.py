@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Upkeep: the horde's own secrets, and counters that are folded from deliveries."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from openhorde.server.store.statements import Statements
@@ -29,11 +30,19 @@ class Counted:
 
 
 async def count_deliveries(
-    statements: Statements, aborted_jobs_max: int, maintenance_message: str
+    statements: Statements,
+    aborted_jobs_max: Mapping[str, int],
+    maintenance_message: str,
+    kinds_by_time: Sequence[str],
 ) -> Counted:
-    """Add a batch of deliveries to the counters of workers and users."""
+    """Add a batch of deliveries to the counters of workers and users. A worker may give up so many
+    jobs of its kind within an hour; the speed of some kinds is reckoned by time."""
     row = await statements.row(
-        "count_deliveries", aborted_jobs_max, maintenance_message, COUNT_BATCH
+        "count_deliveries",
+        dict(aborted_jobs_max),
+        maintenance_message,
+        COUNT_BATCH,
+        kinds_by_time,
     )
     assert row is not None
     return Counted(row["counted"], row["workers"])
@@ -46,14 +55,14 @@ async def prune_deliveries(statements: Statements, before: datetime) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Uptime:
-    """A worker whose time is to be rewarded."""
+    """A worker whose time is to be rewarded. `offer` holds the options it popped with."""
 
     id: UUID
     kind: str
     user_id: int
     uptime_seconds: int
-    models: int
-    allow_lora: bool
+    models: Sequence[str]
+    offer: dict[str, Any]
     owner_trusted: bool
 
 

@@ -20,6 +20,7 @@ class DueCall:
     """A call to be made now, for the `attempts`-th time, and the finished job that it tells of."""
 
     id: UUID
+    kind: str
     request_id: UUID
     url: str
     origin: str
@@ -60,6 +61,7 @@ async def claim(
     calls = [
         DueCall(
             id=row["id"],
+            kind=row["kind"],
             request_id=row["request_id"],
             url=row["url"],
             origin=row["origin"],

@@ -10,6 +10,7 @@ from uuid import UUID
 import asyncpg
 
 from openhorde.server.domain.ledger import Transfer
+from openhorde.server.domain.lives import Faults
 from openhorde.server.domain.needs import Needs
 from openhorde.server.store.kudos import columns
 from openhorde.server.store.statements import Statements
@@ -54,6 +55,7 @@ class ClaimedJob:
     rank: int
     model: str
     asked: int
+    things: int
     body: str
     sources: dict[str, Any] | None
     seed: int | None
@@ -91,7 +93,29 @@ async def claim(
     looked = None
     if looked_lanes is not None:
         looked = dict(zip(looked_lanes, rows[0]["looked_ranks"], strict=True))
-    jobs = [
+    return _claimed(rows), looked
+
+
+async def claim_apart(statements: Statements, claim: Claim, amount: int) -> list[ClaimedJob]:
+    """Give the worker the best jobs it may have, of whatever requests, at most so many."""
+    rows = await statements.rows(
+        "claim_jobs_apart",
+        claim.worker_id,
+        [terms.lane for terms in claim.terms],
+        [terms.model for terms in claim.terms],
+        [terms.multiplier for terms in claim.terms],
+        amount,
+        claim.favoured_users,
+        [terms.general for terms in claim.terms],
+        claim.blocked_words,
+        claim.ttl_factor,
+        claim.favoured_lanes,
+    )
+    return _claimed(rows)
+
+
+def _claimed(rows: Iterable[asyncpg.Record]) -> list[ClaimedJob]:
+    return [
         ClaimedJob(
             id=row["id"],
             request_id=row["request_id"],
@@ -100,6 +124,7 @@ async def claim(
             rank=row["rank"],
             model=row["model"],
             asked=row["asked"],
+            things=row["things"],
             body=row["body"],
             sources=row["sources"],
             seed=row["seed"],
@@ -112,7 +137,6 @@ async def claim(
         )
         for row in rows
     ]
-    return jobs, looked
 
 
 async def anything_waiting(statements: Statements, claim: Claim) -> bool:
@@ -176,7 +200,7 @@ def _needs(rows: Iterable[asyncpg.Record]) -> dict[int, Needs]:
         row["id"]: Needs(
             kind=row["kind"],
             words=tuple(row["words"]),
-            pixels=row["pixels"],
+            sizes=tuple(sorted(row["sizes"].items())),
             models=tuple(row["models"]),
             workers=tuple(row["workers"]),
             workers_excluded=row["workers_excluded"],
@@ -192,7 +216,7 @@ async def open_lane(statements: Statements, needs: Needs) -> int:
         needs.kind,
         needs.signature(),
         needs.words,
-        needs.pixels,
+        dict(needs.sizes),
         needs.models,
         needs.workers,
         needs.workers_excluded,
@@ -204,6 +228,7 @@ async def open_lane(statements: Statements, needs: Needs) -> int:
 class LaneLoad:
     """How much waits in a lane."""
 
+    kind: str
     requests: int
     jobs: int
     things: int
@@ -229,7 +254,7 @@ async def queue_depth(
     slices: list[RankSlice] = []
     for kind, lane, rank, requests, jobs, things in await statements.rows("queue_depth"):
         if lane is not None:
-            lanes[lane] = LaneLoad(requests, jobs, things)
+            lanes[lane] = LaneLoad(kind, requests, jobs, things)
         else:
             slices.append(RankSlice(kind, rank, requests, jobs, things))
     return lanes, sorted(slices, key=lambda piece: piece.rank)
@@ -270,9 +295,11 @@ async def return_jobs(statements: Statements, job_ids: Sequence[UUID]) -> list[R
     return [Returned(**row) for row in await statements.rows("return_jobs", job_ids)]
 
 
-async def lock_request_of_job(statements: Statements, job_id: UUID) -> None:
-    """Hold a request's turn until the transaction ends, so that its jobs can be counted."""
-    await statements.run("lock_request_of_job", job_id)
+async def lock_request_of_job(statements: Statements, job_id: UUID) -> str | None:
+    """Hold a request's turn until the transaction ends, so that its jobs can be counted; its kind,
+    or None when the job is not there (any more)."""
+    row = await statements.row("lock_request_of_job", job_id)
+    return row["kind"] if row else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -285,6 +312,8 @@ class JobFacts:
     request_id: UUID
     kind: str
     state: str
+    model: str | None
+    things: int
     worker_id: UUID | None
     reward_milli: int | None
     price_milli: int | None
@@ -302,23 +331,32 @@ async def job_facts(statements: Statements, job_id: UUID) -> JobFacts | None:
     return JobFacts(**row) if row else None
 
 
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What came of a job: its result, what it earned and what it cost. `things` is null if it was
+    as large as planned."""
+
+    result: dict[str, Any]
+    reward_milli: int
+    paid_milli: int
+    things: int | None
+
+
 async def deliver(
-    statements: Statements,
-    job: JobFacts,
-    result: dict[str, Any],
-    paid_milli: int,
-    transfers: Sequence[Transfer],
+    statements: Statements, job: JobFacts, done: Done, transfers: Sequence[Transfer]
 ) -> bool:
     """Take a result and book its transfers; False if somebody was faster."""
     return bool(
         await statements.value(
             "deliver_job",
             job.id,
-            result,
-            paid_milli,
+            done.result,
+            done.paid_milli,
             job.owner_id,
             *columns(transfers),
             job.others_open is None,
+            done.reward_milli,
+            done.things,
         )
     )
 
@@ -342,10 +380,12 @@ async def fail(
     *,
     result: dict[str, Any],
     outcome: str,
-    faults_max: int,
+    rule: Faults,
 ) -> Failed | None:
     """Give a running job up, once: None if it does not run (any more)."""
-    row = await statements.row("fail_job", job_id, successor_id, result, outcome, faults_max)
+    row = await statements.row(
+        "fail_job", job_id, successor_id, result, outcome, rule.most, rule.apart
+    )
     return Failed(**row) if row else None
 
 

@@ -4,7 +4,7 @@
 from datetime import timedelta
 
 from openhorde.server.actions.horde import Horde
-from openhorde.server.domain.trust import ABORTED_JOBS_MAX
+from openhorde.server.domain.kinds.table import KINDS
 from openhorde.server.store import upkeep
 
 MAINTENANCE_MESSAGE = (
@@ -12,13 +12,15 @@ MAINTENANCE_MESSAGE = (
     " hour. Please lower its settings, check it, and end the maintenance yourself."
 )
 KEPT = timedelta(days=1)
+_ABORTED_JOBS_MAX = {name: kind.aborted_jobs_max for name, kind in KINDS.items()}
+_KINDS_BY_TIME = [name for name, kind in KINDS.items() if kind.speed_by_time]
 
 
 async def run(horde: Horde) -> None:
     """Count until less than a batch is left, then forget what has served its time."""
     while True:
         counted = await upkeep.count_deliveries(
-            horde.statements, ABORTED_JOBS_MAX, MAINTENANCE_MESSAGE
+            horde.statements, _ABORTED_JOBS_MAX, MAINTENANCE_MESSAGE, _KINDS_BY_TIME
         )
         if counted.deliveries < upkeep.COUNT_BATCH:
             break

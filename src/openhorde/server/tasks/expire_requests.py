@@ -5,10 +5,10 @@ from datetime import timedelta
 
 from openhorde.server.actions import requests as actions
 from openhorde.server.actions.horde import Horde
-from openhorde.server.domain.kinds import image
+from openhorde.server.domain.lives import REQUEST_TTL_SECONDS
 from openhorde.server.store import requests
 
-LIFETIME = timedelta(seconds=image.REQUEST_TTL_SECONDS)
+LIFETIME = timedelta(seconds=REQUEST_TTL_SECONDS)
 
 
 async def run(horde: Horde) -> None:

@@ -6,11 +6,11 @@ from datetime import timedelta
 from openhorde.server.actions import requests as actions
 from openhorde.server.actions.horde import Horde
 from openhorde.server.actions.sources import source_keys
-from openhorde.server.domain.kinds import image
+from openhorde.server.domain.lives import REQUEST_TTL_SECONDS
 from openhorde.server.store import requests
 
 BATCHES_MAX = 100
-KEPT = timedelta(seconds=image.REQUEST_TTL_SECONDS)
+KEPT = timedelta(seconds=REQUEST_TTL_SECONDS)
 
 
 async def run(horde: Horde) -> None:

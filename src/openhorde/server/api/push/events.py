@@ -5,20 +5,20 @@ Nothing is logged for those who come back: what an event id says (`domain/marks.
 with the rows of the jobs, by whichever server the caller has reached.
 """
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from time import monotonic
 from typing import TYPE_CHECKING, Annotated
 
 from msgspec import Meta, Struct
 from starlette.responses import Response
 
-from openhorde.server.actions.generations import generation
 from openhorde.server.actions.progress import Progress
+from openhorde.server.actions.showing import show_result
 from openhorde.server.actions.watching import QUIET_SECONDS_MAX, Story, Watcher, noticeable
 from openhorde.server.api.operations import Answer, Bucket, Call, Limit, Operation, uuid_of
 from openhorde.server.api.push.stream import COMMENT, MEDIA_TYPE, EventStream, event
 from openhorde.server.api.push.watching import watch
-from openhorde.server.api.v2.requests_shown import status_shown
+from openhorde.server.api.v2.statuses import STATUSES
 from openhorde.server.domain import marks
 from openhorde.server.domain.marks import Mark
 from openhorde.server.store.events import TakenJob
@@ -28,9 +28,6 @@ from openhorde.wire.events import QueueEvent, StartEvent, StepEvent
 if TYPE_CHECKING:
     from openhorde.server.actions.horde import Horde
 
-ShowGeneration = Callable[["Horde", Story, Result], Awaitable[object]]
-ShowStatus = Callable[["Horde", Story], Awaitable[object]]
-
 
 class EventsQuery(Struct, kw_only=True):
     """Where to go on, for clients that cannot set the header Last-Event-ID."""
@@ -38,23 +35,8 @@ class EventsQuery(Struct, kw_only=True):
     last_event_id: Annotated[str, Meta(max_length=1000)] = ""
 
 
-async def get_image_events(call: Call) -> Answer | Response:
-    """Stream the events of an image request."""
-    return await _stream(call, _image_generation, _image_status)
-
-
-async def _image_generation(horde: "Horde", story: Story, result: Result) -> object:
-    return await generation(horde, result, inline=story.progress.facts.inline_results)
-
-
-async def _image_status(horde: "Horde", story: Story) -> object:
-    finished = [result for job in story.taken if (result := job.finished())]
-    return await status_shown(horde, story.progress, finished)
-
-
-async def _stream(
-    call: Call, show_generation: ShowGeneration, show_status: ShowStatus
-) -> Answer | Response:
+async def get_events(call: Call) -> Answer | Response:
+    """Stream the events of a request of any kind."""
     watcher = await watch(call, uuid_of(call.path["id"], "RequestNotFound"))
     if isinstance(watcher, Answer):
         return watcher
@@ -67,19 +49,13 @@ async def _stream(
         watches.leave(watcher)
         return Answer(b"", 204)
     return EventStream(
-        _events(call.horde, watcher, seen, show_generation, show_status),
+        _events(call.horde, watcher, seen),
         on_hang_up=watcher.end,
         on_end=lambda: watches.leave(watcher),
     )
 
 
-async def _events(
-    horde: "Horde",
-    watcher: Watcher,
-    seen: Mark,
-    show_generation: ShowGeneration,
-    show_status: ShowStatus,
-) -> AsyncGenerator[bytes, None]:
+async def _events(horde: "Horde", watcher: Watcher, seen: Mark) -> AsyncGenerator[bytes, None]:
     """What is new, again and again, until the end of the request or of its watching."""
     place: Progress | None = None
     steps_heard = 0
@@ -97,14 +73,17 @@ async def _events(
             if result is None:
                 parts.append(_started(job, seen))
             else:
-                shown = await show_generation(horde, story, result)
+                facts = story.progress.facts
+                shown = await show_result(horde, facts.kind, result, inline=facts.inline_results)
                 parts.append(event("generation", shown, str(seen)))
         for number, part in _steps(watcher, story):
             if number > steps_heard:
                 parts.append(part)
         steps_heard = watcher.watch.heard
         if story.ended:
-            parts.append(event("done", await show_status(horde, story), str(seen.ending())))
+            show = STATUSES[story.progress.facts.kind]
+            status = await show(horde, story.progress, story.taken)
+            parts.append(event("done", status, str(seen.ending())))
         if not parts and monotonic() - spoken_at >= QUIET_SECONDS_MAX:
             parts.append(COMMENT)
         if parts:
@@ -166,8 +145,8 @@ OPERATIONS = (
         name="get_image_events",
         method="GET",
         path="/api/v2/generate/events/{id}",
-        handler=get_image_events,
-        summary="Be told how far an image request is: a stream of Server-Sent Events",
+        handler=get_events,
+        summary="Be told how far a request of any kind is: a stream of Server-Sent Events",
         tag="generate",
         query=EventsQuery,
         answer=str,

@@ -3,11 +3,13 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from openhorde.server.domain.reference import Reference
 from openhorde.wire.status import ActiveModel
 
 ETA_NEVER_SECONDS = 10_000
+ModelType = Literal["image", "text"]
 
 
 @dataclass(slots=True)
@@ -34,8 +36,10 @@ def show_models(
     speeds: Mapping[str, float],
     demands: Mapping[str, Demand],
     reference: Reference,
+    model_type: ModelType,
 ) -> list[ActiveModel]:
-    """One row for each model that is served, or known and asked for; the most served first.
+    """One row for each model that is served; the most served first. Known image models are listed
+    also when they are only asked for.
 
     `workers` are (models, threads); `speeds` in things a second.
     """
@@ -44,7 +48,7 @@ def show_models(
         for model in models:
             threads[model] = threads.get(model, 0) + count
     for model in demands:
-        if reference.known is not None and model in reference.known:
+        if model_type == "image" and model in (reference.known or ()):
             threads.setdefault(model, 0)
     rows = []
     for model, count in threads.items():
@@ -57,7 +61,7 @@ def show_models(
             queued=round(demand.things, 2),
             jobs=round(demand.jobs, 2),
             eta=_eta_seconds(demand.things, count * speed),
-            type="image",
+            type=model_type,
         )
         rows.append(row)
     rows.sort(key=lambda row: (-row.count, row.name))

@@ -16,10 +16,15 @@ from openhorde.server.api.operations import (
     uuid_of,
 )
 from openhorde.server.api.push.checks import CheckQuery, held_check
-from openhorde.server.api.v2.requests_shown import check_shown, outlook_shown, status_shown
+from openhorde.server.api.v2.requests_shown import (
+    check_shown,
+    priced_shown,
+    queued_shown,
+    status_shown,
+)
+from openhorde.server.domain.kinds.image import NAME
 from openhorde.wire.requests import (
     ImageRequest,
-    PriceLine,
     RequestCheck,
     RequestPriced,
     RequestQueued,
@@ -32,32 +37,12 @@ async def post_image_request(call: Call) -> Answer:
     client = Client(agent=call.client_agent, address=call.client_address)
     outcome = await requests.submit(call.horde, call.caller, call.body, client)
     if isinstance(outcome, Priced):
-        return Answer(
-            RequestPriced(
-                kudos=outcome.kudos_milli / 1000,
-                lines=[
-                    PriceLine(label=line.label, kudos=line.milli / 1000) for line in outcome.lines
-                ],
-                warnings=list(outcome.warnings) or None,
-                **outlook_shown(outcome.outlook),
-            ),
-            status=200,
-        )
-    return Answer(
-        RequestQueued(
-            id=str(outcome.request_id),
-            kudos=outcome.kudos_milli / 1000,
-            message=outcome.message,
-            warnings=list(outcome.warnings) or None,
-            webhook_secret=outcome.webhook_secret,
-            **outlook_shown(outcome.outlook),
-        ),
-        status=202,
-    )
+        return Answer(priced_shown(outcome), status=200)
+    return Answer(queued_shown(outcome, outcome.kudos_milli), status=202)
 
 
 async def get_image_check(call: Call) -> RequestCheck | Answer:
-    """How far an image request is, without its pictures; with `wait`, as soon as that changes."""
+    """How far a request of any kind is, without results; with `wait`, as soon as that changes."""
     query: CheckQuery = call.query
     if query.wait is not None or query.since is not None:
         return await held_check(call, query)
@@ -66,12 +51,14 @@ async def get_image_check(call: Call) -> RequestCheck | Answer:
 
 async def get_image_status(call: Call) -> RequestStatus:
     """How far an image request is, with its pictures."""
-    return await status_shown(call.horde, *await requests.read(call.horde, _request_id(call)))
+    return await status_shown(call.horde, *await requests.read(call.horde, _request_id(call), NAME))
 
 
 async def delete_image_status(call: Call) -> RequestStatus:
     """Cancel what is left of an image request; answers how it stood before."""
-    return await status_shown(call.horde, *await requests.cancel(call.horde, _request_id(call)))
+    return await status_shown(
+        call.horde, *await requests.cancel(call.horde, _request_id(call), NAME)
+    )
 
 
 def _request_id(call: Call) -> UUID:
@@ -119,7 +106,7 @@ OPERATIONS = (
         method="GET",
         path="/api/v2/generate/check/{id}",
         handler=get_image_check,
-        summary="How far an image request is, without its pictures",
+        summary="How far a request of any kind is, without its results",
         tag="generate",
         query=CheckQuery,
         answer=RequestCheck,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Image requests as the v2 wire shows them."""
+"""Image and text requests as the v2 wire shows them."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -7,14 +7,20 @@ from typing import TYPE_CHECKING, Any
 from openhorde.server.actions.generations import generation
 from openhorde.server.actions.possibility import Outlook
 from openhorde.server.actions.progress import Progress
-from openhorde.server.store.requests import Result
+from openhorde.server.actions.requests import Priced, Queued
+from openhorde.server.actions.texts import text_generation
+from openhorde.server.store.events import TakenJob
 from openhorde.wire.requests import (
     NearestVariant,
+    PriceLine,
     RequestCheck,
+    RequestPriced,
+    RequestQueued,
     RequestStatus,
     RuledOut,
     WaitEstimate,
 )
+from openhorde.wire.text import TextStatus
 
 if TYPE_CHECKING:
     from openhorde.server.actions.horde import Horde
@@ -38,24 +44,59 @@ def outlook_shown(outlook: Outlook) -> dict[str, Any]:
     }
 
 
+def priced_shown(priced: Priced) -> RequestPriced:
+    """What a request would cost, and why."""
+    return RequestPriced(
+        kudos=priced.kudos_milli / 1000,
+        lines=[PriceLine(label=line.label, kudos=line.milli / 1000) for line in priced.lines],
+        warnings=list(priced.warnings) or None,
+        **outlook_shown(priced.outlook),
+    )
+
+
+def queued_shown(queued: Queued, kudos_milli: int) -> RequestQueued:
+    """A request that waits now, with the amount that its kind tells of it."""
+    return RequestQueued(
+        id=str(queued.request_id),
+        kudos=kudos_milli / 1000,
+        message=queued.message,
+        warnings=list(queued.warnings) or None,
+        webhook_secret=queued.webhook_secret,
+        **outlook_shown(queued.outlook),
+    )
+
+
 def check_shown(progress: Progress) -> RequestCheck:
     """The numbers of a request."""
-    return RequestCheck(**_numbers(progress))
+    return RequestCheck(**numbers(progress))
 
 
 async def status_shown(
-    horde: "Horde", progress: Progress, finished: Iterable[Result]
+    horde: "Horde", progress: Progress, taken: Iterable[TakenJob]
 ) -> RequestStatus:
-    """The numbers of a request with its finished pictures."""
+    """The numbers of an image request with its finished pictures."""
     inline = progress.facts.inline_results
+    finished = [result for job in taken if (result := job.finished())]
     return RequestStatus(
-        **_numbers(progress),
-        generations=[await generation(horde, result, inline=inline) for result in finished],
+        **numbers(progress),
+        generations=[await generation(horde, result, inline) for result in finished],
         shared=progress.facts.shared,
     )
 
 
-def _numbers(progress: Progress) -> dict[str, Any]:
+async def text_status_shown(
+    horde: "Horde", progress: Progress, taken: Iterable[TakenJob]
+) -> TextStatus:
+    """The numbers of a text request with its finished texts."""
+    finished = [result for job in taken if (result := job.finished())]
+    return TextStatus(
+        **numbers(progress),
+        generations=[await text_generation(horde, result, True) for result in finished],
+    )
+
+
+def numbers(progress: Progress) -> dict[str, Any]:
+    """The fields of the wire's `RequestCheck`."""
     life = progress.life
     ended_early = progress.facts.state in ("faulted", "expired")
     return {

@@ -2,6 +2,7 @@
 """Status: is this node alive, what is served, how long is the queue?"""
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from typing import Literal
 
@@ -9,7 +10,13 @@ from msgspec import Struct
 
 from openhorde import __version__
 from openhorde.server.api.operations import Answer, Call, Limit, Operation, Who
-from openhorde.server.api.v2.models_shown import Demand, demand_by_model, show_models
+from openhorde.server.api.v2.models_shown import (
+    Demand,
+    ModelType,
+    demand_by_model,
+    show_models,
+)
+from openhorde.server.api.v2.workers_shown import KIND_OF_TYPE
 from openhorde.server.kit.database import DATABASE_AWAY
 from openhorde.server.store import status
 from openhorde.wire.status import ActiveModel, Heartbeat, Performance
@@ -21,7 +28,7 @@ _MEGA = 1_000_000
 class ModelsQuery(Struct, kw_only=True):
     """Which models: of one type; served by so many threads; known to the reference or not."""
 
-    type: Literal["image", "text"] = "image"
+    type: ModelType = "image"
     min_count: int | None = None
     max_count: int | None = None
     model_state: Literal["known", "custom", "all"] = "all"
@@ -71,39 +78,53 @@ async def get_heartbeat(call: Call) -> Answer:
 async def get_models(call: Call) -> list[ActiveModel]:
     """What is served now and how much of it is asked for."""
     query: ModelsQuery = call.query
-    if query.type != "image":
-        return []
     reference = call.horde.reference
+    known = reference.is_known if query.type == "image" else reference.texts.is_known
     return [
         model
-        for model in await _models(call)
+        for model in await _models(call, query.type)
         if "horde_special" not in model.name
         and (query.min_count is None or model.count >= query.min_count)
         and (query.max_count is None or model.count <= query.max_count)
-        and query.model_state in ("all", "known" if reference.is_known(model.name) else "custom")
+        and query.model_state in ("all", "known" if known(model.name) else "custom")
     ]
 
 
 async def get_model(call: Call) -> list[ActiveModel]:
     """The same for one model: a list of one, or of none."""
     name = call.path["model_name"]
-    return [model for model in await _models(call) if model.name == name]
+    types: tuple[ModelType, ...] = ("image", "text")
+    return [model for each in types for model in await _models(call, each) if model.name == name]
 
 
 async def get_performance(call: Call) -> Performance:
     """True totals: what waits, and what workers have in hand."""
-    statements = call.horde.statements
-    queued = await _demand(call)
-    done = await status.things_of_past_minute(statements)
-    roster = await call.horde.workforce.roster()
-    of_image = [worker for _, worker in roster.offers if worker.kind == "image"]
+    horde = call.horde
+    image, text, alchemy = [await _queued(call, kind) for kind in ("image", "text", "alchemy")]
+    done = await status.things_of_past_minute(horde.statements)
+    roster = await horde.workforce.roster()
+    crews, threads = Counter(worker.kind for _, worker in roster.offers), roster.threads
     return Performance(
-        queued_requests=int(sum(demand.jobs for _, demand in queued)),
-        queued_megapixelsteps=round(sum(demand.things for _, demand in queued) / _MEGA, 2),
+        queued_requests=int(image.jobs),
+        queued_megapixelsteps=round(image.things / _MEGA, 2),
         past_minute_megapixelsteps=round(done.get("image", 0) / _MEGA, 2),
-        worker_count=len(of_image),
-        thread_count=sum(worker.threads for worker in of_image),
+        worker_count=crews["image"],
+        thread_count=threads("image"),
+        queued_text_requests=int(text.jobs),
+        queued_tokens=text.things,
+        past_minute_tokens=done.get("text", 0),
+        text_worker_count=crews["text"],
+        text_thread_count=threads("text"),
+        queued_forms=alchemy.jobs,
+        interrogator_count=crews["alchemy"],
+        interrogator_thread_count=threads("alchemy"),
     )
+
+
+async def _queued(call: Call, kind: str) -> Demand:
+    """All that waits or is in hand of a kind."""
+    lanes = [demand for _, demand in await _demand(call, kind)]
+    return Demand(sum(each.jobs for each in lanes), sum(each.things for each in lanes))
 
 
 async def get_modes(call: Call) -> Modes:
@@ -119,27 +140,29 @@ async def get_news(call: Call) -> list[NewsItem]:
     return []
 
 
-async def _demand(call: Call) -> list[tuple[Sequence[str], Demand]]:
-    """What waits or is in hand of image work, lane by lane, with the models it names."""
+async def _demand(call: Call, kind: str) -> list[tuple[Sequence[str], Demand]]:
+    """What waits or is in hand of a kind, lane by lane, with the models it names."""
     horde = call.horde
     found: list[tuple[Sequence[str], Demand]] = []
     for lane, load in (await horde.queue.snapshot()).lanes.items():
         needs = horde.queue.needs(lane)
-        if needs is not None and needs.kind == "image":
+        if needs is not None and needs.kind == kind:
             found.append((needs.models, Demand(load.jobs, load.things)))
     for running in await status.running_by_lane(horde.statements):
-        if running.kind == "image":
+        if running.kind == kind:
             found.append((running.models, Demand(running.jobs, running.things)))
     return found
 
 
-async def _models(call: Call) -> list[ActiveModel]:
+async def _models(call: Call, model_type: ModelType) -> list[ActiveModel]:
     roster = await call.horde.workforce.roster()
+    kind = KIND_OF_TYPE[model_type]
     return show_models(
-        [(worker.models, worker.threads) for _, worker in roster.offers if worker.kind == "image"],
-        await status.speeds_by_model(call.horde.statements, "image"),
-        demand_by_model(await _demand(call)),
+        [(worker.models, worker.threads) for _, worker in roster.offers if worker.kind == kind],
+        await status.speeds_by_model(call.horde.statements, kind),
+        demand_by_model(await _demand(call, kind)),
         call.horde.reference,
+        model_type,
     )
 
 

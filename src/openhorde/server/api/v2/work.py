@@ -27,7 +27,6 @@ from openhorde.wire.requests import ImageRequest
 from openhorde.wire.work import ImageJob, ImagePop, ImageSubmit, Rewarded, Skipped
 
 UPLOAD_SECONDS_MIN = 1800
-UPLOADED = "R2"
 
 
 async def post_image_pop(call: Call) -> dict[str, Any]:
@@ -118,25 +117,13 @@ async def _add_sources(
 async def post_image_submit(call: Call) -> Rewarded:
     """Take a worker's result."""
     said: ImageSubmit = call.body
-    picture = said.generation
     delivery = Delivery(
         job_id=uuid_of(said.id, "InvalidJobID"),
         faulted=said.state == "faulted",
-        picture=None if picture == UPLOADED or said.state == "faulted" else picture,
-        seed=said.seed,
-        metadata=_notes(said),
+        submit=said,
+        metadata=msgspec.to_builtins(said.gen_metadata),
     )
     return Rewarded(reward=await work.deliver(call.horde, call.caller, delivery) / 1000)
-
-
-def _notes(said: ImageSubmit) -> list[dict[str, Any]]:
-    """What the worker notes. Old ones say by the state alone that they censored a picture."""
-    notes: list[dict[str, Any]] = msgspec.to_builtins(said.gen_metadata)
-    censored = said.censored or said.state in ("censored", "csam")
-    if censored and not any(note["type"] == "censorship" for note in notes):
-        value = "csam" if said.state == "csam" else "nsfw"
-        notes.append({"type": "censorship", "value": value})
-    return notes
 
 
 OPERATIONS = (

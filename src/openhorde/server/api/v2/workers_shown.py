@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """What is shown of a worker, and to whom."""
 
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Any, Final, Literal
 
 from openhorde.server.domain.bridges import capabilities
+from openhorde.server.domain.kinds.table import KINDS
 from openhorde.server.store.workers import ShownWorker
 from openhorde.wire.workers import WorkerDetails, WorkerKudos
 
@@ -30,7 +32,7 @@ def show_worker(worker: ShownWorker, moderator: bool) -> WorkerDetails:
         kudos_details=WorkerKudos(
             generated=worker.generated_milli / 1000, uptime=worker.uptime_milli // 1000
         ),
-        performance=performance(worker.kind, worker.speed),
+        performance=KINDS[worker.kind].performance(worker.speed),
         threads=worker.threads,
         uptime=worker.uptime_seconds,
         maintenance_mode=worker.maintenance,
@@ -42,8 +44,7 @@ def show_worker(worker: ShownWorker, moderator: bool) -> WorkerDetails:
         models=list(worker.models),
         info=worker.info,
     )
-    if worker.kind == "image":
-        _show_image(shown, worker, offer)
+    _SHOW[worker.kind](shown, worker, offer)
     if worker.public_workers or moderator:
         shown.owner = f"{worker.owner_name}#{worker.user_id}"
         shown.messages = []
@@ -53,15 +54,6 @@ def show_worker(worker: ShownWorker, moderator: bool) -> WorkerDetails:
         shown.paused = worker.paused
         shown.suspicious = worker.suspicion
     return shown
-
-
-def performance(kind: str, speed: float | None) -> str:
-    """The sentence that tells a worker's speed. A new image worker counts as a megapixelstep."""
-    if kind == "image":
-        return f"{(speed or _MEGA) / _MEGA:.1f} megapixelsteps per second"
-    if kind == "text":
-        return f"{speed or 1:.1f} tokens per second"
-    return f"{speed:.1f} seconds per form" if speed else "No requests fulfilled yet"
 
 
 def _show_image(shown: WorkerDetails, worker: ShownWorker, offer: dict[str, Any]) -> None:
@@ -75,3 +67,22 @@ def _show_image(shown: WorkerDetails, worker: ShownWorker, offer: dict[str, Any]
     shown.lora = bool(offer.get("allow_lora"))
     shown.controlnet = bool(offer.get("allow_controlnet"))
     shown.sdxl_controlnet = bool(offer.get("allow_sdxl_controlnet"))
+
+
+def _show_alchemy(shown: WorkerDetails, worker: ShownWorker, offer: dict[str, Any]) -> None:
+    shown.models = []
+    shown.forms = list(worker.models)
+
+
+def _show_text(shown: WorkerDetails, worker: ShownWorker, offer: dict[str, Any]) -> None:
+    shown.max_length = offer.get("max_length")
+    shown.max_context_length = offer.get("max_context_length")
+    shown.tokens_generated = worker.things
+
+
+_SHOW: Final[dict[str, Callable[[WorkerDetails, ShownWorker, dict[str, Any]], None]]] = {
+    "image": _show_image,
+    "alchemy": _show_alchemy,
+    "text": _show_text,
+}
+"""What is shown besides of each kind."""

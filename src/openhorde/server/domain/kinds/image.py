@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Image work: what a request needs, what a worker offers, what a job carries."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from openhorde.server.domain.bridges import (
@@ -27,15 +27,18 @@ from openhorde.server.domain.kinds.image_work import (
     ttl_seconds,
 )
 from openhorde.server.domain.needs import (
+    CONTROL_TYPES,
     POST_PROCESSORS,
     SAMPLERS,
     Needs,
     Offer,
+    allows_unsafe_ip,
+    control_word,
     post_processor_word,
     sampler_word,
 )
 from openhorde.server.domain.reference import Reference, is_special
-from openhorde.server.domain.requester import Requester
+from openhorde.server.domain.requester import Requester, can_pay_in_advance
 from openhorde.wire.image import ImagePayload, ImageStyleParams
 from openhorde.wire.requests import ImageRequest
 from openhorde.wire.work import ImagePop
@@ -43,7 +46,6 @@ from openhorde.wire.work import ImagePop
 __all__ = [
     "DIVISOR",
     "NAME",
-    "REQUEST_TTL_SECONDS",
     "Size",
     "accurate_steps",
     "base_seed",
@@ -68,7 +70,6 @@ NAME: Final = "image"
 DIVISOR: Final = 1_000_000
 """Things (pixelsteps) in the unit that is shown (megapixelsteps)."""
 
-REQUEST_TTL_SECONDS: Final = 1200
 FAST_THINGS_PER_SECOND: Final = 500_000
 MIN_STEPS_DEFAULT: Final = 20
 MAX_STEPS_DEFAULT: Final = 40
@@ -93,7 +94,7 @@ def needs(
         "any_model": not request.models,
         "fast": not request.slow_workers,
         "brisk": not request.extra_slow_workers,
-        "generous": not _can_pay_in_advance(requester, price_each_milli),
+        "generous": not can_pay_in_advance(requester, price_each_milli),
         "many_steps": request_steps(request) > comfortable_steps(request.models, reference),
         "unsafe_ip": unsafe_ip,
         "r2": request.r2,
@@ -115,11 +116,12 @@ def needs(
         sampler_word(params.sampler_name, karras=params.karras): True,
         **_source_words(request),
         **{post_processor_word(name): True for name in params.post_processing},
+        **({control_word(params.control_type): True} if params.control_type is not None else {}),
     }
     return Needs(
         kind=NAME,
         words=tuple(sorted(word for word, needed in words.items() if needed)),
-        pixels=params.width * params.height,
+        sizes=(("pixels", params.width * params.height),),
         models=tuple(sorted(set(request.models))),
         workers=tuple(sorted(set(request.workers))),
         workers_excluded=request.worker_blacklist and bool(request.workers),
@@ -155,15 +157,17 @@ def offer(
         "sdxl_controlnet": pop.allow_sdxl_controlnet
         or not _serves(models, reference, "stable_diffusion_xl"),
         "transparent": pop.allow_sdxl_controlnet,
-        "unsafe_ip": _allows_unsafe_ip(pop),
+        "unsafe_ip": allows_unsafe_ip(pop.allow_unsafe_ipaddr, pop.allow_unsafe_ip),
         "many_steps": not pop.limit_max_steps,
         "generous": not pop.require_upfront_kudos,
+        **_named(POST_PROCESSORS, post_processor_word, pop.post_processors),
+        **_named(CONTROL_TYPES, control_word, pop.control_types),
     }
     words = {*agent, *allowed}
     return Offer(
         kind=NAME,
         words=frozenset(w for w in words if agent.get(w, True) and allowed.get(w, True)),
-        pixels_max=pop.max_pixels,
+        sizes_max={"pixels": pop.max_pixels},
         models=frozenset(models),
         worker_id=worker_id,
         lacking_agent_words=frozenset(word for word, has in agent.items() if not has),
@@ -241,24 +245,19 @@ def _agent_words(
     for name in SAMPLERS:
         words[sampler_word(name, karras=False)] = name in able.samplers
         words[sampler_word(name, karras=True)] = name in able.samplers_karras
+    words |= {control_word(name): has("controlnet") for name in CONTROL_TYPES}
     return words | {post_processor_word(name): has(name) for name in POST_PROCESSORS}
+
+
+def _named(
+    known: Sequence[str], word: Callable[[str], str], named: Sequence[str] | None
+) -> dict[str, bool]:
+    """Whether each known thing is among those that a worker names; one that names none has all."""
+    return {word(name): named is None or name in named for name in known}
 
 
 def _serves(models: Sequence[str], reference: Reference, baseline: str) -> bool:
     return any(reference.baseline(name) == baseline for name in models)
-
-
-def _allows_unsafe_ip(pop: ImagePop) -> bool:
-    """Two spellings are in use; silence means yes."""
-    spelled = (pop.allow_unsafe_ipaddr, pop.allow_unsafe_ip)
-    return next((given for given in spelled if given is not None), True)
-
-
-def _can_pay_in_advance(requester: Requester, price_each_milli: int) -> bool:
-    """Rule 21 of rules 4.4."""
-    balance = requester.balance_milli
-    spendable = balance - requester.floor_milli if balance > 0 else balance
-    return requester.trusted or spendable >= price_each_milli
 
 
 def comfortable_steps(models: Sequence[str], reference: Reference) -> float:

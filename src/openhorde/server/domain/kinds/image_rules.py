@@ -7,8 +7,9 @@ from typing import Any, Final
 import msgspec
 
 from openhorde.server.domain.kinds import image_work
+from openhorde.server.domain.model_names import owner_of
 from openhorde.server.domain.needs import POST_PROCESSORS
-from openhorde.server.domain.reference import DEFAULT_BASELINE, Reference, is_special, owner_of
+from openhorde.server.domain.reference import DEFAULT_BASELINE, Reference, is_special
 from openhorde.server.domain.refusals import Refusal
 from openhorde.server.domain.requester import Requester
 from openhorde.wire.image import ImageParams

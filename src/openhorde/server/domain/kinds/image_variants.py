@@ -2,21 +2,21 @@
 """The variant of an impossible image request that is nearest to it and that a worker would do."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from math import sqrt
 from typing import Any, Final
 
-import msgspec
-from msgspec import Struct
-
 from openhorde.server.domain.kinds import image
 from openhorde.server.domain.kinds.image_work import ADAPTIVE_SAMPLER, SECOND_ORDER_SAMPLERS
+from openhorde.server.domain.kinds.variants import Changes, Finding, apply, old
 from openhorde.server.domain.matching import shortfalls
 from openhorde.server.domain.needs import (
+    CONTROL_TYPES,
     SAMPLERS,
     Needs,
     Offer,
+    control_word,
     post_processor_word,
     sampler_word,
 )
@@ -30,15 +30,6 @@ WORKERS_TRIED_MAX: Final = 16
 ROUNDS_MAX: Final = 3
 """A change may bring a new need (another model has fewer comfortable steps): so often is it met."""
 
-
-class Variant(Struct, frozen=True):
-    """What to change: paths of the request's body and their new values, None to leave one out."""
-
-    changes: dict[str, Any]
-    sentence: str
-
-
-Changes = Mapping[str, Any]
 
 _NO_SOURCE: Final[Changes] = {
     "source_image": None,
@@ -80,6 +71,7 @@ PLAIN: Final[dict[str, tuple[float, Changes]]] = {
     "painting": (15, _NO_PAINTING),
     "inpainting_model": (15, _NO_PAINTING),
     "img2img": (20, _NO_SOURCE),
+    **{control_word(name): (10, _NO_CONTROL) for name in CONTROL_TYPES},
 }
 """Words that a request can do without: how much that means, and what is then changed."""
 
@@ -87,7 +79,7 @@ _SAMPLER_WEIGHT, _STEPS_WEIGHT, _POST_PROCESSING_WEIGHT, _LORA_VERSIONS_WEIGHT =
 _WORKERS_WEIGHT, _PIXELS_WEIGHT, _KIN_WEIGHT, _STRANGER_WEIGHT = 2, 3, 7, 12
 
 
-class Variants:
+class Variants(Finding[ImageRequest]):
     """Finds variants among the workers online, which were read at one moment."""
 
     def __init__(self, candidates: Sequence[Candidate], reference: Reference) -> None:
@@ -103,23 +95,6 @@ class Variants:
         kin = {name for name in self._threads if self._reference.baseline(name) in families}
         weight = partial(_weight, needs=needs, kin=kin)
         return closest(needs, self._candidates, weight, WORKERS_TRIED_MAX)
-
-    def nearest(
-        self,
-        request: ImageRequest,
-        candidates: Sequence[Candidate],
-        needs_of: Callable[[ImageRequest], Needs],
-    ) -> Variant | None:
-        """The first change that makes the request fit one of these workers (see `closest`).
-
-        `needs_of` judges a changed request and says what it needs; it raises Refusal when that may
-        not be asked. None when no change helps.
-        """
-        for candidate in candidates:
-            changes = self._changes(request, candidate.offer, needs_of)
-            if changes:
-                return Variant(changes, _sentence(changes))
-        return None
 
     def _changes(
         self, request: ImageRequest, offer: Offer, needs_of: Callable[[ImageRequest], Needs]
@@ -191,27 +166,6 @@ class Variants:
         return {**changes, "params.steps": int(steps)} if steps >= 1 else None
 
 
-def apply(request: ImageRequest, changes: Changes) -> ImageRequest:
-    """The request with these changes, as a client would send it."""
-    body = msgspec.to_builtins(request)
-    for path, value in changes.items():
-        *parents, name = path.split(".")
-        target = body["params"] if parents else body
-        if value is None:
-            target.pop(name, None)
-        else:
-            target[name] = msgspec.to_builtins(value)
-    return msgspec.convert(body, ImageRequest)
-
-
-def old(request: ImageRequest, path: str) -> Any:
-    """What the request says now at a path of its body."""
-    value: Any = request
-    for name in path.split("."):
-        value = getattr(value, name)
-    return value
-
-
 def _weight(what: str, offer: Offer, *, needs: Needs, kin: set[str]) -> float | None:
     """How much it means to do without something; None: nothing can be done about it."""
     if what in PLAIN:
@@ -222,7 +176,7 @@ def _weight(what: str, offer: Offer, *, needs: Needs, kin: set[str]) -> float | 
         return _POST_PROCESSING_WEIGHT
     match what:
         case "pixels":
-            return _PIXELS_WEIGHT + needs.pixels / offer.pixels_max
+            return _PIXELS_WEIGHT + needs.size("pixels") / offer.sizes_max["pixels"]
         case "models" | "any_model" | "flux":
             return _STRANGER_WEIGHT if kin.isdisjoint(offer.models) else _KIN_WEIGHT
         case "workers":
@@ -237,11 +191,12 @@ def _weight(what: str, offer: Offer, *, needs: Needs, kin: set[str]) -> float | 
 def _smaller(request: ImageRequest, offer: Offer) -> Changes | None:
     """Sides of about the same proportion that the worker takes."""
     width, height = request.params.width, request.params.height
-    scale = sqrt(offer.pixels_max / (width * height))
+    pixels_max = offer.sizes_max["pixels"]
+    scale = sqrt(pixels_max / (width * height))
     width, height = (
         max(SIDE_PIXELS, int(side * scale) // SIDE_PIXELS * SIDE_PIXELS) for side in (width, height)
     )
-    while width * height > offer.pixels_max:
+    while width * height > pixels_max:
         # A side cannot be less than 64: the other has to give way.
         if max(width, height) == SIDE_PIXELS:
             return None
@@ -290,24 +245,3 @@ def _less_post_processing(request: ImageRequest, offer: Offer) -> Changes:
         name for name in request.params.post_processing if post_processor_word(name) in offer.words
     ]
     return {"params.post_processing": known}
-
-
-def _sentence(changes: Changes) -> str:
-    parts = [_phrase(path, value) for path, value in changes.items()]
-    last = parts.pop()
-    return (
-        f"It would run with {', '.join(parts)} and {last}."
-        if parts
-        else f"It would run with {last}."
-    )
-
-
-def _phrase(path: str, value: Any) -> str:
-    if value is None or value == []:
-        return f"no {path}"
-    if isinstance(value, bool):
-        return f"{path} {'true' if value else 'false'}"
-    if isinstance(value, list):
-        names = (each if isinstance(each, str) else each.name for each in value)
-        return f"{path} {', '.join(names)}"
-    return f"{path} {value}"

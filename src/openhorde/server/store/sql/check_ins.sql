@@ -37,9 +37,10 @@ where w.checked_in_at > now() - interval '300 seconds' and not w.maintenance and
 order by w.id;
 
 -- name: running_work
--- What each worker has in hand: jobs, and the things of them that are not done yet at its speed.
+-- What each worker has in hand: jobs, and the things of them that are not done yet at its
+-- speed, or at its kind's usual one.
 select j.worker_id, count(*)::integer as jobs,
-    sum(greatest(0, j.things - coalesce(w.speed, $1::double precision)
+    sum(greatest(0, j.things - coalesce(w.speed, ($1::jsonb ->> w.kind)::double precision)
         * extract(epoch from now() - j.popped_at)))::double precision as things
 from jobs j join workers w on w.id = j.worker_id
 where j.state = 'running'

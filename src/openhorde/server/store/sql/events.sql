@@ -3,27 +3,30 @@
 -- name: check_request
 -- Everything that tells how far a request is, from one snapshot; and, if $2, of each job that a
 -- worker has taken: its ordinal (the attempts at one go by the time they were taken), id, state,
--- model, worker, and the result if it is done.
+-- model, worker, and the result if it has ended. $3 are the usual speeds of the kinds, for workers
+-- without one of their own.
 select
-    r.id, r.kind, r.user_id, r.state, r.asked, r.lane, r.things, r.shared, r.inline_results,
-    r.activation_milli, r.created_at,
+    r.id, r.kind, r.user_id, r.state, r.asked, r.shared, r.inline_results, r.activation_milli,
+    r.created_at,
     count(*) filter (where j.state = 'waiting') as waiting,
     count(*) filter (where j.state = 'running') as running,
     count(*) filter (where j.state = 'done') as done,
     count(*) filter (where j.state = 'faulted') as faulted,
     min(j.rank) filter (where j.state = 'waiting') as rank,
+    coalesce(array_agg(j.lane) filter (where j.state = 'waiting'), '{}') as lanes_waiting,
+    coalesce(sum(j.things) filter (where j.state = 'waiting'), 0)::bigint as things_waiting,
     coalesce(sum(j.paid_milli), 0)::bigint as paid_milli,
     coalesce(max(
         greatest(
             0,
-            j.things / coalesce(nullif(w.speed, 0), 1000000)
+            j.things / coalesce(nullif(w.speed, 0), ($3::jsonb ->> r.kind)::double precision)
             - extract(epoch from now() - j.popped_at)
         )
     ) filter (where j.state = 'running'), 0)::double precision as remaining_seconds,
     coalesce(jsonb_agg(
         jsonb_build_array(
             j.ordinal, j.id, j.state, j.model, j.worker_id, coalesce(w.name, 'unknown'),
-            case when j.state = 'done' then j.result end
+            j.result
         )
         order by j.ordinal, j.popped_at, j.id
     ) filter (where $2::boolean and j.popped_at is not null), '[]') as taken

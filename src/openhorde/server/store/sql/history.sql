@@ -23,6 +23,6 @@ order by place.block desc, place.position desc;
 
 -- name: remembered_requests
 -- What some requests asked for, as far as they are remembered, and whether a picture came with it.
-select id, body, sources is not null as has_sources
+select id, kind, body, sources is not null as has_sources
 from requests
-where id = any ($1::uuid[]) and kind = $2;
+where id = any ($1::uuid[]);

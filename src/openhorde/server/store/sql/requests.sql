@@ -5,10 +5,10 @@
 -- Store a request, its jobs and its transfers (whose source is the request), unless the user would
 -- have too many jobs waiting.
 with room as (
-    select count(*) as waiting, count(*) + $5::smallint <= $24::integer as enough
+    select count(*) as waiting, count(*) + cardinality($26::uuid[]) <= $24::integer as enough
     from (
         select from jobs
-        where $25::integer[] is null and user_id = $3 and state = 'waiting'
+        where $25::integer[] is null and user_id = $3 and state = 'waiting' and kind = $2
         union all
         select from unnest($25) as counted_lane (lane)
         join jobs j on j.lane = counted_lane.lane and j.state = 'waiting' and j.user_id = $3
@@ -16,29 +16,30 @@ with room as (
     ) as counted
 ), tag as (
     select greatest(
-        $19::bigint,
-        case when $20::boolean
+        $18::bigint,
+        case when $19::boolean
             then (select max(finish_tag) from requests where user_id = $3 and kind = $2)
         end
     ) as start
     from room where enough
 ), request as (
     insert into requests (
-        id, kind, user_id, lane, asked, body, screened_text, webhook, sources, seed, things,
-        batching, inline_results, shared, base_milli, price_each_milli, tax_each_milli, activation_milli,
+        id, kind, user_id, asked, body, screened_text, webhook, sources, seed, batching,
+        inline_results, shared, base_milli, price_each_milli, tax_each_milli, activation_milli,
         reserved_milli, ttl_seconds, start_tag, finish_tag, client_agent, client_address
     )
     select
-        $1::uuid, $2::text, $3::integer, $4::integer, $5, $6::text, $36::text, $37::text,
-        $7::jsonb, $8::bigint, $9::bigint, $10::boolean, $11::boolean, $12::boolean, $13::bigint,
-        $14::bigint, $15::bigint, $16::bigint, $17::bigint, $18::integer, tag.start,
-        tag.start + $21::bigint * $5, $22::text, $23::text
+        $1::uuid, $2::text, $3::integer, cardinality($26), $6::text, $36::text, $37::text,
+        $7::jsonb, $8::bigint, $9::boolean, $10::boolean, $11::boolean, $12::bigint,
+        $13::bigint, $14::bigint, $15::bigint, $16::bigint, $17::integer, tag.start,
+        tag.start + $21::bigint, $22::text, $23::text
     from tag
     returning id
 ), work as (
     insert into jobs (id, request_id, kind, lane, rank, user_id, ordinal, things)
-    select job.id, $1, $2, $4, tag.start + $21 * (job.place - 1), $3, job.place, $9
-    from tag, unnest($26::uuid[]) with ordinality as job (id, place)
+    select job.id, $1, $2, job.lane, tag.start + job.start, $3, job.place, job.things
+    from tag, unnest($26, $4::integer[], $5::bigint[], $20::bigint[])
+        with ordinality as job (id, lane, things, start, place)
 ), booked as (
     insert into transfers (
         source_id, purpose, phase, debit, credit, amount_milli, hold, debit_bucket,
@@ -54,6 +55,10 @@ with room as (
     select $1, $28 from request where cardinality($28) > 0
 )
 select room.waiting, room.enough, (select start from tag) as start_tag from room;
+
+-- name: request_body
+-- What a request asked for.
+select body from requests where id = $1;
 
 -- name: cancel_request
 -- Stop handing out the jobs of a request; running ones may still be delivered, and until then what

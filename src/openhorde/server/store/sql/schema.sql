@@ -25,13 +25,13 @@ create table users (
     created_at timestamptz not null default now()
 );
 
--- A lane is a set of equal needs: its waiting jobs differ in rank only.
+-- A lane is a set of equal needs: its waiting jobs differ in rank only. `sizes` maps names to numbers.
 create table lanes (
     id integer generated always as identity primary key,
     kind text not null,
     signature text not null unique,
     words text[] not null,
-    pixels integer not null,
+    sizes jsonb not null,
     models text[] not null,
     workers text[] not null,
     workers_excluded boolean not null,
@@ -43,7 +43,6 @@ create table requests (
     id uuid primary key,
     kind text not null,
     user_id integer not null,
-    lane integer not null,
     state text not null default 'active'
         check (state in ('active', 'cancelled', 'faulted', 'expired')),
     asked smallint not null check (asked > 0),
@@ -52,7 +51,6 @@ create table requests (
     screened_text text,
     webhook text,
     seed bigint,
-    things bigint not null,
     batching boolean not null,
     inline_results boolean not null,
     shared boolean not null,
@@ -132,7 +130,8 @@ create table jobs (
 );
 create index jobs_by_request on jobs (request_id);
 create index jobs_waiting_by_lane on jobs (lane, rank, id) where state = 'waiting';
-create index jobs_waiting_by_user on jobs (user_id, lane, rank) where state = 'waiting';
+create index jobs_waiting_by_user on jobs (user_id, lane, rank) include (kind)
+    where state = 'waiting';
 create index jobs_running_by_deadline on jobs (deadline_at) where state = 'running';
 
 -- Account numbers (domain/ledger.py): 2u a user's balance, 2u+1 the escrow, -1 treasury, -2 mint.
@@ -248,6 +247,7 @@ create index deliveries_by_time on deliveries (delivered_at);
 -- them. It holds all that a call tells, as it may outlive its request.
 create table webhook_calls (
     id uuid primary key default gen_random_uuid(),
+    kind text not null,
     request_id uuid not null,
     job_id uuid not null,
     url text not null,
@@ -273,6 +273,16 @@ create index webhook_calls_waiting on webhook_calls (origin, due_at) where state
 create index webhook_calls_waiting_by_age on webhook_calls (created_at) where state = 'waiting';
 create index webhook_calls_by_request on webhook_calls (request_id);
 create index webhook_calls_by_end on webhook_calls (ended_at) where ended_at is not null;
+
+-- What was done, day by day (UTC), for totals of any length.
+create table daily_totals (
+    day date not null,
+    kind text not null,
+    model text not null,
+    jobs bigint not null,
+    things bigint not null,
+    primary key (kind, day, model)
+);
 
 create table user_records (
     user_id integer not null,

@@ -8,8 +8,10 @@ with made as (
 select value from made union all select value from secrets where name = $1 limit 1;
 
 -- name: count_deliveries
--- Add a batch of deliveries to the counters of workers and users; a worker that gives up too many
--- jobs within an hour is put into maintenance. Answers the workers whose numbers changed.
+-- Add a batch of deliveries to the counters of workers, users and days; a worker that gives up too many
+-- jobs within an hour ($1, by kind) is put into maintenance. Of the kinds in $4 the speed is all that
+-- was done lately by all the time it took, of others the mean of the jobs' speeds. Answers the workers
+-- whose numbers changed.
 with batch as (
     delete from deliveries_uncounted
     where ctid = any (array(select ctid from deliveries_uncounted limit $3))
@@ -35,7 +37,8 @@ with batch as (
         case
             when w.aborted_since < now() - interval '1 hour' and p.failed > 0 then now()
             else w.aborted_since
-        end as since
+        end as since,
+        ($1::jsonb ->> w.kind)::integer as jobs_max
     from per_worker p join workers w on w.id = p.worker_id
 ), worker_counters as (
     update workers w
@@ -43,15 +46,19 @@ with batch as (
         things = w.things + p.things,
         generated_milli = w.generated_milli + p.reward_milli,
         uncompleted_jobs = w.uncompleted_jobs + p.failed,
-        aborted_jobs = case when a.jobs > $1::integer then 0 else a.jobs end,
+        aborted_jobs = case when a.jobs > a.jobs_max then 0 else a.jobs end,
         aborted_since = a.since,
-        suspicion = w.suspicion + (a.jobs > $1)::integer,
-        maintenance = w.maintenance or a.jobs > $1,
+        suspicion = w.suspicion + (a.jobs > a.jobs_max)::integer,
+        maintenance = w.maintenance or a.jobs > a.jobs_max,
         maintenance_message = case
-            when a.jobs > $1 then $2::text else w.maintenance_message
+            when a.jobs > a.jobs_max then $2::text else w.maintenance_message
         end,
         speed = coalesce((
-            select avg(latest.things / greatest(latest.seconds, 0.001))
+            select case
+                when w.kind = any ($4::text[])
+                    then sum(latest.things) / greatest(sum(latest.seconds), 0.001)
+                else avg(latest.things / greatest(latest.seconds, 0.001))
+            end
             from (
                 (
                     select d.delivered_at, d.things, d.seconds from deliveries d
@@ -67,6 +74,14 @@ with batch as (
     from per_worker p join aborted a on a.worker_id = p.worker_id
     where w.id = p.worker_id
     returning w.name
+), by_day as (
+    insert into daily_totals as t (day, kind, model, jobs, things)
+    select (delivered_at at time zone 'UTC')::date, kind, model, count(*), sum(things)
+    from batch where outcome = 'done'
+    group by 1, 2, 3
+    order by 1, 2, 3
+    on conflict (kind, day, model) do update
+    set jobs = t.jobs + excluded.jobs, things = t.things + excluded.things
 ), records as (
     insert into user_records as r (
         user_id, kind, requests, usage_things, fulfilments, contributed_things
@@ -100,8 +115,7 @@ delete from deliveries where delivered_at < $1;
 update workers w set uptime_rewarded_seconds = w.uptime_seconds
 from users u
 where u.id = w.user_id and w.uptime_seconds - w.uptime_rewarded_seconds > $1::integer
-returning w.id, w.kind, w.user_id, w.uptime_seconds, cardinality(w.models) as models,
-    coalesce((w.offer ->> 'allow_lora')::boolean, false) as allow_lora,
+returning w.id, w.kind, w.user_id, w.uptime_seconds, w.models, w.offer,
     'trusted' = any (u.roles) as owner_trusted;
 
 -- name: add_uptime_reward

@@ -45,7 +45,7 @@ with recursive hosts (origin, place) as (
     from chosen
     where w.id = chosen.id
     returning
-        w.id, w.request_id, w.url, w.origin, w.attempts, w.inline_results, w.reward_milli,
+        w.id, w.kind, w.request_id, w.url, w.origin, w.attempts, w.inline_results, w.reward_milli,
         w.created_at, w.job_id, w.model, w.result, w.worker_id, w.worker_name
 )
 select lap.*, claimed.*

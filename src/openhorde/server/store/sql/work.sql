@@ -79,7 +79,7 @@ with given as materialized (
     select id, request_id, lane from general
 ), terms as (
     select
-        c.id, c.request_id, offered.model, offered.multiplier, offered.amount
+        c.id, c.request_id, c.lane, offered.model, offered.multiplier, offered.amount
     from chosen c
     cross join given
     join unnest(given.lanes, given.models, given.multipliers, given.amounts)
@@ -94,6 +94,7 @@ with given as materialized (
         select j.id
         from jobs j
         where j.request_id = t.request_id and j.state || '' = 'waiting' and j.id <> t.id
+            and j.lane = t.lane
         order by j.ordinal
         limit t.amount - 1
         for update of j skip locked
@@ -110,7 +111,7 @@ with given as materialized (
     join requests r on r.id = t.request_id
     where j.id = t.id
     returning
-        j.id, j.request_id, j.kind, j.ordinal, j.rank, j.model, r.asked, r.body, r.sources,
+        j.id, j.request_id, j.kind, j.ordinal, j.rank, j.model, r.asked, j.things, r.body, r.sources,
         r.seed, (r.ttl_seconds * $9 * (select count(*) from taken))::integer as ttl_seconds,
         j.user_id, j.reward_milli, j.price_milli, r.tax_each_milli,
         r.reserved_milli - r.activation_milli as held_milli
@@ -121,6 +122,88 @@ cross join (
     select array_agg(lane) as looked_lanes, array_agg(rank) as looked_ranks from looked
 ) as seen
 order by ordinal;
+
+-- name: claim_jobs_apart
+-- Hand a worker the best-ranked jobs of the given lanes (its owner's and friends' first), at most
+-- $5 of them, of whatever requests. Lanes, models, multipliers and whether a lane is for everybody
+-- go together; $10 are the lanes in which favoured users wait. Some more than $5 are looked at:
+-- others may hold some of them locked. On `given` see claim_jobs.
+with given as materialized (
+    select $2::integer[] as lanes, $3::text[] as models, $4::double precision[] as multipliers,
+        4 * $5::integer as looks, $6::integer[] as friends, $7::boolean[] as general,
+        $8::text[] as blocked_words, $10::integer[] as lanes_of_friends
+), offered as materialized (
+    select terms.lane, terms.model, terms.multiplier, terms.general
+    from given
+    cross join unnest(given.lanes, given.models, given.multipliers, given.general)
+        as terms (lane, model, multiplier, general)
+), fronts as materialized (
+    select front.id, front.rank, front.favoured, offered.model, offered.multiplier
+    from given
+    cross join offered
+    cross join lateral (
+        select j.id, j.rank, j.user_id = any (given.friends) as favoured
+        from jobs j
+        where j.state = 'waiting' and j.lane = offered.lane
+            and (offered.general or j.user_id = any (given.friends))
+            and (
+                cardinality(given.blocked_words) = 0
+                or not exists (
+                    select from requests r, unnest(given.blocked_words) as word
+                    where r.id = j.request_id and position(word in r.screened_text) > 0
+                )
+            )
+        order by j.rank, j.id
+        limit given.looks
+    ) as front
+    union all
+    select mine.id, mine.rank, true, offered.model, offered.multiplier
+    from given
+    cross join unnest(given.lanes_of_friends) as lane_of_friends (lane)
+    join offered on offered.lane = lane_of_friends.lane
+    cross join unnest(given.friends) as friend (id)
+    cross join lateral (
+        select j.id, j.rank
+        from jobs j
+        where j.state = 'waiting' and j.lane + 0 = offered.lane and j.user_id = friend.id
+            and (
+                cardinality(given.blocked_words) = 0
+                or not exists (
+                    select from requests r, unnest(given.blocked_words) as word
+                    where r.id = j.request_id and position(word in r.screened_text) > 0
+                )
+            )
+        order by j.rank, j.id
+        limit given.looks
+    ) as mine
+), best as materialized (
+    select distinct on (favoured, rank, id) id, rank, favoured, model, multiplier
+    from fronts
+    order by favoured desc, rank, id
+    limit (select looks from given)
+), taken as (
+    select j.id, j.request_id, best.model, best.multiplier
+    from best join jobs j on j.id = best.id
+    where j.state || '' = 'waiting'
+    order by best.favoured desc, best.rank, best.id
+    limit $5
+    for update of j skip locked
+), claimed as (
+    update jobs j
+    set state = 'running', worker_id = $1, model = t.model, popped_at = now(),
+        deadline_at = now() + make_interval(secs => r.ttl_seconds * $9::integer),
+        reward_milli = round(r.base_milli * t.multiplier),
+        price_milli = round(r.price_each_milli * t.multiplier)
+    from taken t
+    join requests r on r.id = t.request_id
+    where j.id = t.id
+    returning
+        j.id, j.request_id, j.kind, j.ordinal, j.rank, j.model, r.asked, j.things, r.body, r.sources,
+        r.seed, (r.ttl_seconds * $9)::integer as ttl_seconds,
+        j.user_id, j.reward_milli, j.price_milli, r.tax_each_milli,
+        r.reserved_milli - r.activation_milli as held_milli
+)
+select * from claimed order by rank, ordinal;
 
 -- name: anything_waiting
 -- Is a job waiting that a claim with the same arguments would take, locked or not?
@@ -207,26 +290,25 @@ cross join lateral (
 
 -- name: lanes_after
 -- The lanes made after the given one.
-select id, kind, words, pixels, models, workers, workers_excluded
+select id, kind, words, sizes, models, workers, workers_excluded
 from lanes where id > $1 order by id;
 
 -- name: lanes_by_id
 -- What the given lanes need.
-select id, kind, words, pixels, models, workers, workers_excluded
+select id, kind, words, sizes, models, workers, workers_excluded
 from lanes where id = any ($1::integer[]);
 
 -- name: open_lane
 -- The number of the lane with this signature, made if it is new. Asking keeps it from being pruned.
-insert into lanes (kind, signature, words, pixels, models, workers, workers_excluded)
+insert into lanes (kind, signature, words, sizes, models, workers, workers_excluded)
 values ($1, $2, $3, $4, $5, $6, $7)
 on conflict (signature) do update set used_at = now()
 returning id;
 
 -- name: prune_lanes
--- Forget lanes that nobody has asked for since the given moment and that no open request is in.
+-- Forget lanes that nobody has asked for since the given moment and that no open job is in.
 delete from lanes
 where used_at < $1
-    and not exists (select from requests r where r.lane = lanes.id and r.ended_at is null)
     and not exists (
         select from jobs j where j.lane = lanes.id and j.state in ('waiting', 'running')
     );
@@ -275,12 +357,13 @@ returning request_id, kind, lane, rank, user_id;
 
 -- name: lock_request_of_job
 -- Only one of fail, cancel and expire judges a request at a time.
-select pg_advisory_xact_lock(7003, hashtext(request_id::text)) from jobs where id = $1;
+select kind, pg_advisory_xact_lock(7003, hashtext(request_id::text)) from jobs where id = $1;
 
 -- name: job_facts
 -- What a delivery needs to know of a job, its request and its worker.
 select
-    j.id, j.request_id, j.kind, j.state, j.worker_id, j.reward_milli, j.price_milli, r.user_id,
+    j.id, j.request_id, j.kind, j.state, j.model, j.things, j.worker_id, j.reward_milli,
+    j.price_milli, r.user_id,
     r.tax_each_milli, w.user_id as owner_id, w.bridge_agent,
     r.reserved_milli - r.activation_milli - (
         select coalesce(sum(paid_milli), 0) from jobs where request_id = j.request_id
@@ -299,7 +382,8 @@ where j.id = $1;
 -- Take a result once: job done, transfers booked, delivery noted.
 with delivered as (
     update jobs
-    set state = 'done', finished_at = now(), result = $2::jsonb, paid_milli = $3
+    set state = 'done', finished_at = now(), result = $2::jsonb, paid_milli = $3,
+        reward_milli = $15::bigint, things = coalesce($16::bigint, things)
     where id = $1 and state || '' = 'running'
     returning id, request_id, kind, worker_id, user_id, model, things, popped_at, reward_milli
 ), ended as (
@@ -330,9 +414,9 @@ with delivered as (
     from delivered
 ), called as (
     insert into webhook_calls (
-        request_id, job_id, url, model, worker_id, worker_name, result, reward_milli, inline_results
+        kind, request_id, job_id, url, model, worker_id, worker_name, result, reward_milli, inline_results
     )
-    select d.request_id, d.id, r.webhook, d.model, d.worker_id, coalesce(w.name, 'unknown'),
+    select d.kind, d.request_id, d.id, r.webhook, d.model, d.worker_id, coalesce(w.name, 'unknown'),
         $2::jsonb, d.reward_milli, r.inline_results
     from delivered d
     join requests r on r.id = d.request_id and r.webhook is not null
@@ -341,20 +425,30 @@ with delivered as (
 select exists (select from delivered) as taken;
 
 -- name: fail_job
--- Give a running job up once; another takes its place in the queue until three have failed. A
--- worker that gives up what was cancelled has not failed.
+-- Give a running job up once; another takes its place in the queue until $5 of the request have
+-- failed. Where jobs stand apart ($6), as many of the attempts at it end this job alone, and the
+-- request has failed when it was the last and none is done. A worker that gives up what was
+-- cancelled has not failed.
 with failed as (
     update jobs set state = 'faulted', finished_at = now(), result = $3::jsonb
     where id = $1 and state || '' = 'running'
     returning id, request_id, kind, lane, rank, user_id, ordinal, things, worker_id, model,
         popped_at
-), judged as (
+), counted as (
     select failed.*, r.state = 'active' as wanted, r.state = 'cancelled' as cancelled,
         (
-            select count(*) from jobs
-            where request_id = failed.request_id and state = 'faulted'
-        ) + 1 >= $5::integer as hopeless
+            select count(*) from jobs j
+            where j.request_id = failed.request_id and j.state = 'faulted'
+                and (not $6::boolean or j.ordinal = failed.ordinal)
+        ) + 1 >= $5::integer as hopeless,
+        $6 and exists (
+            select from jobs j
+            where j.request_id = failed.request_id and j.id <> failed.id
+                and j.state in ('waiting', 'running', 'done')
+        ) as others_count
     from failed join requests r on r.id = failed.request_id
+), judged as (
+    select counted.*, wanted and hopeless and not others_count as ends from counted
 ), again as (
     insert into jobs (id, request_id, kind, lane, rank, user_id, ordinal, things)
     select $2, request_id, kind, lane, rank, user_id, ordinal, things
@@ -363,12 +457,11 @@ with failed as (
 ), given_up as (
     update requests r set state = 'faulted', ended_at = now()
     from judged
-    where r.id = judged.request_id and judged.wanted and judged.hopeless
+    where r.id = judged.request_id and judged.ends
 ), withdrawn as (
     update jobs j set state = 'cancelled', finished_at = now()
     from judged
-    where j.request_id = judged.request_id and judged.wanted and judged.hopeless
-        and j.state || '' = 'waiting'
+    where j.request_id = judged.request_id and judged.ends and j.state || '' = 'waiting'
 ), noted as (
     insert into deliveries_uncounted (
         job_id, kind, outcome, worker_id, owner_id, user_id, model, things, seconds, reward_milli

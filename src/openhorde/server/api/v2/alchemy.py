@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Alchemy: forms are asked of a picture; workers pop them and submit what comes of them."""
+
+import base64
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from openhorde.server.actions import requests, waiting, work
+from openhorde.server.actions.pictures import BYTES_MAX, picture_key
+from openhorde.server.actions.requests import Client, Priced
+from openhorde.server.actions.work import Delivery
+from openhorde.server.api.operations import (
+    BODY_BYTES_MAX_PICTURES,
+    Answer,
+    Bucket,
+    Call,
+    Limit,
+    Operation,
+    Who,
+    uuid_of,
+)
+from openhorde.server.api.v2.alchemy_shown import alchemy_shown
+from openhorde.server.domain.bridges import takes_links
+from openhorde.server.domain.kinds.alchemy import NAME, PICTURE_FORMS
+from openhorde.server.store.work import ClaimedJob
+from openhorde.wire.alchemy import (
+    AlchemyPop,
+    AlchemyPriced,
+    AlchemyQueued,
+    AlchemyRequest,
+    AlchemyStatus,
+    FormsSkipped,
+    FormSubmit,
+    PoppedForm,
+    PoppedForms,
+)
+from openhorde.wire.requests import PriceLine
+from openhorde.wire.work import Rewarded
+
+UPLOAD_SECONDS = 1800
+
+
+async def post_alchemy_request(call: Call) -> Answer:
+    """Queue forms, or only price them when it is a dry run."""
+    client = Client(agent=call.client_agent, address=call.client_address)
+    outcome = await requests.submit(call.horde, call.caller, call.body, client)
+    if isinstance(outcome, Priced):
+        lines = [PriceLine(label=line.label, kudos=line.milli / 1000) for line in outcome.lines]
+        priced = AlchemyPriced(kudos=outcome.kudos_milli / 1000, lines=lines)
+        if not outcome.outlook.is_possible:
+            priced.message = outcome.outlook.sentence
+        return Answer(priced, status=200)
+    queued = AlchemyQueued(
+        id=str(outcome.request_id),
+        kudos=outcome.total_milli / 1000,
+        message=outcome.message,
+        webhook_secret=outcome.webhook_secret,
+    )
+    return Answer(queued, status=202)
+
+
+async def get_alchemy_status(call: Call) -> AlchemyStatus:
+    """How far each form is, with what came of it."""
+    return await alchemy_shown(call.horde, *await requests.read(call.horde, _id(call), NAME))
+
+
+async def delete_alchemy_status(call: Call) -> AlchemyStatus:
+    """Cancel the forms that are not done; answers how they are now."""
+    await requests.cancel(call.horde, _id(call), NAME)
+    return await get_alchemy_status(call)
+
+
+def _id(call: Call) -> UUID:
+    return uuid_of(call.path["id"], "RequestNotFound")
+
+
+async def post_alchemy_pop(call: Call) -> PoppedForms:
+    """Give a worker the best forms it can do, at once or as long as it waits."""
+    popped = await waiting.pop(
+        call.horde, call.caller, call.body, call.client_address, call.hung_up
+    )
+    if not popped.jobs:
+        return PoppedForms(skipped=FormsSkipped(**popped.skipped))
+    try:
+        return PoppedForms(forms=[await _form_shown(call, job) for job in popped.jobs])
+    except Exception:
+        await work.take_back(call.horde, popped.jobs)
+        raise
+
+
+async def _form_shown(call: Call, job: ClaimedJob) -> PoppedForm:
+    asked = msgspec.json.decode(job.body, type=AlchemyRequest).forms[job.ordinal - 1]
+    lifetime_seconds = max(UPLOAD_SECONDS, job.ttl_seconds)
+    shown = PoppedForm(
+        id=str(job.id),
+        form=job.model,
+        source_image=await _source(call, job.sources or {}, lifetime_seconds),
+        payload=asked.payload,
+        ttl=job.ttl_seconds,
+    )
+    if job.model in PICTURE_FORMS:
+        shown.r2_upload = await call.horde.blobs.upload_url(
+            picture_key(job.id), lifetime_seconds=lifetime_seconds, bytes_max=BYTES_MAX
+        )
+    return shown
+
+
+async def _source(call: Call, sources: dict[str, Any], lifetime_seconds: int) -> str:
+    """The source's own URL, or a link to where it is kept, or itself in base64 for agents that
+    cannot follow the link."""
+    said: AlchemyPop = call.body
+    key: str | None = sources.get("image")
+    url: str | None = sources.get("links", {}).get("image")
+    if url is None and key is not None:
+        url = await call.horde.blobs.download_url(key, lifetime_seconds=lifetime_seconds)
+    if url is not None and (key is None or takes_links(said.bridge_agent, url)):
+        return url
+    assert key is not None
+    return base64.b64encode(await call.horde.blobs.get(key) or b"").decode()
+
+
+async def post_alchemy_submit(call: Call) -> Rewarded:
+    """Take what came of a form."""
+    said: FormSubmit = call.body
+    delivery = Delivery(
+        job_id=uuid_of(said.id, "InvalidJobID"),
+        faulted=said.state == "faulted",
+        submit=said,
+        metadata=msgspec.to_builtins(said.gen_metadata),
+    )
+    return Rewarded(reward=await work.deliver(call.horde, call.caller, delivery) / 1000)
+
+
+_STATUS_LIMITS = (Limit("10/second", Bucket.ADDRESS_AND_PATH),)
+
+OPERATIONS = (
+    Operation(
+        name="post_interrogate",
+        method="POST",
+        path="/api/v2/interrogate/async",
+        handler=post_alchemy_request,
+        summary="Queue forms of alchemy for a picture; with dry_run only price them",
+        tag="interrogate",
+        who=Who.USER,
+        body=AlchemyRequest,
+        answer=AlchemyQueued,
+        status=202,
+        answers={200: AlchemyPriced},
+        refusals=(
+            "InvalidAPIKey",
+            "BadRequest",
+            "DeletedUser",
+            "TooManyPrompts",
+            "ImageValidationFailed",
+            "SourceImageSizeExceeded",
+            "SourceImageResolutionExceeded",
+            "SourceImageUrlInvalid",
+        ),
+        body_bytes_max=BODY_BYTES_MAX_PICTURES,
+    ),
+    Operation(
+        name="get_interrogation_status",
+        method="GET",
+        path="/api/v2/interrogate/status/{id}",
+        handler=get_alchemy_status,
+        summary="How far each form of an alchemy request is, and what came of it",
+        tag="interrogate",
+        answer=AlchemyStatus,
+        limits=_STATUS_LIMITS,
+        refusals=("RequestNotFound",),
+    ),
+    Operation(
+        name="delete_interrogation_status",
+        method="DELETE",
+        path="/api/v2/interrogate/status/{id}",
+        handler=delete_alchemy_status,
+        summary="Cancel what is left of an alchemy request",
+        tag="interrogate",
+        answer=AlchemyStatus,
+        limits=_STATUS_LIMITS,
+        refusals=("RequestNotFound",),
+    ),
+    Operation(
+        name="post_interrogate_pop",
+        method="POST",
+        path="/api/v2/interrogate/pop",
+        handler=post_alchemy_pop,
+        summary="A worker asks for forms of alchemy",
+        tag="work",
+        who=Who.USER,
+        body=AlchemyPop,
+        answer=PoppedForms,
+        limits=(Limit("60/second"),),
+        refusals=(
+            "InvalidAPIKey",
+            "AnonForbiddenWorker",
+            "WorkerMaintenance",
+            "WrongCredentials",
+            "PolymorphicNameConflict",
+        ),
+    ),
+    Operation(
+        name="post_interrogate_submit",
+        method="POST",
+        path="/api/v2/interrogate/submit",
+        handler=post_alchemy_submit,
+        summary="A worker hands in what came of a form",
+        tag="work",
+        who=Who.USER,
+        body=FormSubmit,
+        answer=Rewarded,
+        limits=(Limit("60/second"),),
+        refusals=(
+            "InvalidAPIKey",
+            "BadRequest",
+            "InvalidJobID",
+            "WrongCredentials",
+            "DuplicateGen",
+            "AbortedGen",
+            "ImageValidationFailed",
+        ),
+        body_bytes_max=BODY_BYTES_MAX_PICTURES,
+    ),
+)
