@@ -2,15 +2,18 @@
 """A small horde on loopback, real HTTP, and workers to set on it."""
 
 import asyncio
+import base64
 import contextlib
 import socket
 import uuid
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
+from io import BytesIO
 from typing import Any
 
 import pytest
 import uvicorn
+from PIL import Image
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
@@ -21,6 +24,14 @@ from openhorde.worker.boot import run_worker
 from openhorde.worker.settings import WorkerSettings, load_settings
 
 PATIENCE_SECONDS = 60
+OWNER_KEY = "a-key-of-the-owner"
+
+
+def picture(colour: str = "red", side_pixels: int = 8) -> bytes:
+    """An encoded picture."""
+    buffer = BytesIO()
+    Image.new("RGB", (side_pixels, side_pixels), colour).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 class Noticeboard:
@@ -49,6 +60,13 @@ class FakeHorde(Noticeboard):
         super().__init__()
         self.url = ""
         self.jobs: deque[dict[str, Any]] = deque()
+        self.forms: deque[dict[str, Any]] = deque()
+        self.texts: deque[dict[str, Any]] = deque()
+        self.pops_of: dict[str, list[dict[str, Any]]] = {"alchemy": [], "text": []}
+        self.answers_of: dict[str, deque[Response]] = {"alchemy": deque(), "text": deque()}
+        self.story: list[tuple[str, str]] = []
+        self.workers: dict[str, dict[str, Any]] = {}
+        self.queued: dict[str, float] = {}
         self.pop_answers: deque[Response] = deque()
         self.submit_answers: deque[Response] = deque()
         self.upload_statuses: deque[int] = deque()
@@ -61,6 +79,10 @@ class FakeHorde(Noticeboard):
         self.source_gets = 0
         self.gate = asyncio.Event()
         self.gate.set()
+        self.uploads_gate = asyncio.Event()
+        self.uploads_gate.set()
+        self.submits_gate = asyncio.Event()
+        self.submits_gate.set()
         self.holding = False
         self.held = 0
         self.hang_ups = 0
@@ -106,6 +128,39 @@ class FakeHorde(Noticeboard):
         self.tell()
         return ids
 
+    def offer_form(self, form: str, source: str | None = None, **changes: Any) -> str:
+        """Queue a form; without a source it is asked of a small red picture."""
+        job_id = str(uuid.uuid4())
+        one = {
+            "id": job_id,
+            "form": form,
+            "payload": None,
+            "source_image": source or base64.b64encode(picture()).decode(),
+            "r2_upload": f"{self.url}/storage/{job_id}.webp?sign=x%2Fy",
+            "something_new": 1,
+        }
+        self.forms.append(one | changes)
+        self.tell()
+        return job_id
+
+    def offer_text(self, texts: int = 1, **changes: Any) -> list[str]:
+        """Queue a prompt; `changes` go into the payload, or beside it when they belong there."""
+        ids = [str(uuid.uuid4()) for _ in range(texts)]
+        beside = ("model", "ttl", "softprompt", "extra_source_images")
+        payload = {"prompt": "Once", "n": texts, "max_length": 16, "rep_pen": None, "top_k": 40}
+        job = {
+            "id": ids[0],
+            "ids": ids,
+            "model": "fake-writer",
+            "payload": payload | {name: one for name, one in changes.items() if name not in beside},
+            "softprompt": None,
+            "skipped": {},
+            "ttl": 150,
+        } | {name: one for name, one in changes.items() if name in beside}
+        self.texts.append(job)
+        self.tell()
+        return ids
+
     def submitted(self, job_id: str) -> list[dict[str, Any]]:
         return [one for one in self.submits if one["id"] == job_id]
 
@@ -113,8 +168,17 @@ class FakeHorde(Noticeboard):
         return Starlette(
             routes=[
                 Route("/api/v2/generate/pop", self._pop, methods=["POST"]),
+                Route("/api/v2/interrogate/pop", self._pop_forms, methods=["POST"]),
+                Route("/api/v2/generate/text/pop", self._pop_texts, methods=["POST"]),
                 Route("/api/v2/generate/progress", self._progress, methods=["POST"]),
-                Route("/api/v2/generate/submit", self._submit, methods=["POST"]),
+                *(
+                    Route(f"/api/v2/{path}/submit", self._submit, methods=["POST"])
+                    for path in ("generate", "interrogate", "generate/text")
+                ),
+                Route("/api/v2/status/heartbeat", self._heartbeat),
+                Route("/api/v2/find_user", self._find_user),
+                Route("/api/v2/status/models", self._status_of_models),
+                Route("/api/v2/workers/name/{name}", self._find_worker),
                 Route("/storage/{path:path}", self._upload, methods=["PUT"]),
                 Route("/source/{name}", self._source, methods=["GET"]),
             ]
@@ -137,9 +201,30 @@ class FakeHorde(Noticeboard):
         if self.pop_answers:
             return self.pop_answers.popleft()
         if self.jobs:
+            self.story.append(("popped", self.jobs[0]["id"]))
             return JSONResponse(self.jobs.popleft())
         skipped = {"models": 3, "nsfw": 0}
         return JSONResponse({"id": None, "ids": [], "payload": {}, "skipped": skipped})
+
+    async def _pop_forms(self, request: Request) -> Response:
+        body = await request.json()
+        self.pops_of["alchemy"].append(body)
+        self.tell()
+        if self.answers_of["alchemy"]:
+            return self.answers_of["alchemy"].popleft()
+        taken = [self.forms.popleft() for _ in range(min(body["amount"], len(self.forms)))]
+        self.story += [("popped", one["id"]) for one in taken]
+        return JSONResponse({"forms": taken or None, "skipped": {"untrusted": 2, "kudos": 0}})
+
+    async def _pop_texts(self, request: Request) -> Response:
+        self.pops_of["text"].append(await request.json())
+        self.tell()
+        if self.answers_of["text"]:
+            return self.answers_of["text"].popleft()
+        if self.texts:
+            self.story += [("popped", one) for one in self.texts[0]["ids"]]
+            return JSONResponse(self.texts.popleft())
+        return JSONResponse({"id": None, "ids": [], "payload": {}, "skipped": {}})
 
     async def _hold(self, request: Request) -> bool:
         """Keep the worker on the line until there is a job; False when it hung up."""
@@ -155,6 +240,24 @@ class FakeHorde(Noticeboard):
         self.tell()
         return not hung_up
 
+    async def _heartbeat(self, request: Request) -> Response:
+        return JSONResponse({"message": "OK"})
+
+    async def _find_user(self, request: Request) -> Response:
+        if request.headers["apikey"] != OWNER_KEY:
+            message = "No user matching sent API Key. Have you remembered to register?"
+            return JSONResponse({"message": message, "rc": "UserNotFound"}, 404)
+        return JSONResponse({"username": "Bob#2", "kudos": 5})
+
+    async def _status_of_models(self, request: Request) -> Response:
+        return JSONResponse([{"name": name, "queued": one} for name, one in self.queued.items()])
+
+    async def _find_worker(self, request: Request) -> Response:
+        known = self.workers.get(request.path_params["name"])
+        if known is None:
+            return JSONResponse({"message": "no such worker", "rc": "WorkerNotFound"}, 404)
+        return JSONResponse(known)
+
     async def _progress(self, request: Request) -> Response:
         self.reports.append(await request.json())
         self.tell()
@@ -165,14 +268,17 @@ class FakeHorde(Noticeboard):
 
     async def _submit(self, request: Request) -> Response:
         self.submits.append(await request.json())
+        self.story.append(("submitted", self.submits[-1]["id"]))
         self.submit_headers.append(dict(request.headers))
         self.tell()
+        await self.submits_gate.wait()
         if self.submit_answers:
             return self.submit_answers.popleft()
         return JSONResponse({"reward": 12.5})
 
     async def _upload(self, request: Request) -> Response:
         content = await request.body()
+        await self.uploads_gate.wait()
         self.upload_headers.append(dict(request.headers))
         status = self.upload_statuses.popleft() if self.upload_statuses else 200
         if status == 200:
@@ -206,7 +312,8 @@ async def serving(horde: FakeHorde) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        horde.gate.set()
+        for gate in (horde.gate, horde.uploads_gate, horde.submits_gate):
+            gate.set()
         server.should_exit = server.force_exit = True
         await task
         listener.close()
@@ -259,8 +366,9 @@ async def start_worker(horde: FakeHorde) -> AsyncIterator[StartWorker]:
     def start(**changes: Any) -> RunningWorker:
         quick = {
             "horde_url": horde.url,
-            "api_key": "a-key-of-the-owner",
-            "backend": "fake",
+            "api_key": OWNER_KEY,
+            "backends": ["fake"],
+            "kinds": ["image"],
             "idle_seconds": 0.02,
             "idle_seconds_max": 0.05,
             "retry_seconds": 0.02,

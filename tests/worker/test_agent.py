@@ -41,7 +41,7 @@ async def test_a_job_is_popped_drawn_uploaded_and_delivered(horde: Any, start_wo
     for name in ("apikey", "client-agent", "content-type", "authorization"):
         assert name not in horde.upload_headers[0]
     assert await worker.drained() == 0
-    assert isinstance(worker.events[0], events.Started)
+    assert worker.of(events.Started) == [events.Started(["stable_diffusion"])]
     assert worker.events[-1] == events.Stopped(0)
 
 

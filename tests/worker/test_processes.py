@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from openhorde.cli.private_horde import DEMO_MODEL, models_folder
 from openhorde.worker.agent import events
 from openhorde.worker.agent.run import DEATHS_MAX
 from openhorde.worker.backends.base import JobFault, PictureJob
@@ -26,9 +27,9 @@ WELL_SEED = next(seed for seed in range(1000) if not fails(seed, 0.2))
 @pytest.fixture
 async def engine() -> AsyncIterator[Engine]:
     settings = load_settings(
-        None, None, {"backend": "fake", "fake_failure": "crash", "fake_failure_rate": 0.2}
+        None, None, {"backends": ["fake"], "fake_failure": "crash", "fake_failure_rate": 0.2}
     )
-    engine = Engine(settings)
+    engine = Engine(settings, "fake")
     yield engine
     await engine.close()
 
@@ -71,7 +72,7 @@ async def test_a_crash_is_told_with_its_status(engine: Engine) -> None:
 
 
 async def test_a_slow_engine_gives_up_and_lives() -> None:
-    engine = Engine(load_settings(None, None, {"backend": "fake", "fake_step_seconds": 0.02}))
+    engine = Engine(load_settings(None, None, {"fake_step_seconds": 0.02}), "fake")
     await engine.open()
     with pytest.raises(JobFault, match="not done within"):
         await engine.run(job(steps=500), 0.1, PATIENCE_SECONDS, quiet)
@@ -83,10 +84,25 @@ async def test_a_slow_engine_gives_up_and_lives() -> None:
 
 async def test_an_engine_that_cannot_be_opened_says_why(tmp_path: Path) -> None:
     settings = load_settings(None, None, {"models_folder": tmp_path / "absent"})
-    engine = Engine(settings)
+    engine = Engine(settings, "diffusers")
     with pytest.raises(EngineDied, match="absent"):
         await engine.open()
     assert not engine.alive
+
+
+async def test_an_engine_tells_what_it_has_in_memory() -> None:
+    engine = Engine(load_settings(None, None, {"models_folder": models_folder()}), "diffusers")
+    capabilities = await engine.open()
+    (loaded,) = engine.in_memory
+    assert loaded.name == f"model:{capabilities.warm_models[0]}"
+    assert loaded.size_bytes > 2**20
+    engine.in_memory = []
+    drawing = PictureJob(
+        id="1", model=DEMO_MODEL, prompt="a red circle", width_pixels=64, height_pixels=64, steps=1
+    )
+    await engine.run(drawing, 60, 1, quiet)
+    assert [one.name for one in engine.in_memory] == [loaded.name]
+    await engine.close()
 
 
 async def test_a_killed_engine_is_brought_back(horde: Any, start_worker: Any) -> None:
@@ -134,7 +150,7 @@ async def test_a_model_that_kills_its_engine_again_and_again_rests(
 async def test_an_engine_that_never_comes_up_ends_the_worker(
     start_worker: Any, tmp_path: Path
 ) -> None:
-    worker = start_worker(backend="diffusers", models_folder=tmp_path / "absent")
+    worker = start_worker(backends=["diffusers"], models_folder=tmp_path / "absent")
     async with asyncio.timeout(PATIENCE_SECONDS):
         assert await worker.task == 1
     assert "absent" in worker.of(events.Trouble)[-1].message
@@ -157,7 +173,7 @@ async def worker_process(horde: Any) -> AsyncIterator[asyncio.subprocess.Process
         "-c",
         WORKER,
         f"horde_url={horde.url}",
-        "backend=fake",
+        "backends=fake",
         "queue_size=0",
         "fake_step_seconds=0.02",
         stdout=asyncio.subprocess.DEVNULL,
@@ -210,13 +226,21 @@ async def test_the_engine_ends_with_its_worker(horde: Any, worker_process: Any) 
 
 
 def child_of(parent_id: int) -> int:
-    """The id of the engine process that a process started."""
+    """The id of an engine process that a process started."""
+    return children_of(parent_id)[0]
+
+
+def children_of(parent_id: int) -> list[int]:
+    """The ids of the engine processes that a process started. Raises LookupError without any."""
+    found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            state, parent = (folder / "stat").read_text().rpartition(")")[2].split()[:2]
             words = (folder / "cmdline").read_text()
         except OSError:
             continue
-        if parent == parent_id and "openhorde.worker.backends.child" in words:
-            return int(folder.name)
-    raise LookupError("no engine runs")
+        if int(parent) == parent_id and state != "Z" and "openhorde.worker.backends.child" in words:
+            found.append(int(folder.name))
+    if not found:
+        raise LookupError("no engine runs")
+    return found

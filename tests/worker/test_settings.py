@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from openhorde.worker.backends.registry import BACKENDS, KINDS_POSSIBLE, engines_of
 from openhorde.worker.settings import (
     SettingsError,
     WorkerSettings,
@@ -62,9 +63,11 @@ def test_the_address_is_taken_in_every_shape(given: str) -> None:
         ({"max_powr": 2}, ["'max_powr'", "'max_power'"]),
         ({"max_power": 0}, ["max_power", "from 1 to 512"]),
         ({"max_power": "many"}, ["max_power", "a whole number"]),
-        ({"queue_size": 5}, ["queue_size", "from 0 to 4"]),
+        ({"queue_size": 17}, ["queue_size", "from 0 to 16"]),
         ({"worker_name": "a"}, ["worker_name", "3 to 100 characters"]),
-        ({"backend": "magic"}, ["backend", "diffusers, fake"]),
+        ({"backends": "magic"}, ["backends", "one or more of", "diffusers", "fake"]),
+        ({"backends": []}, ["backends", "one or more of"]),
+        ({"backends": ["fake", "fake"]}, ["backends", "once"]),
         ({"device": "gpu"}, ["device", "cuda:N"]),
         ({"nsfw": "perhaps"}, ["nsfw", "true or false"]),
         ({"priority_usernames": ["bob"]}, ["priority_usernames", "name#number"]),
@@ -100,7 +103,9 @@ def test_every_field_can_become_a_flag() -> None:
     assert fields["worker_name"].flags == ("--worker_name", "-n")
     assert fields["max_power"].environment == "OPENHORDE_WORKER_MAX_POWER"
     assert (fields["max_power"].minimum, fields["max_power"].maximum) == (1, 512)
-    assert fields["backend"].choices == ("diffusers", "fake")
+    assert fields["backends"].choices[0] == "diffusers"
+    assert fields["backends"].default == ["diffusers"]
+    assert fields["backends"].is_list
     assert fields["nsfw"].is_flag
     assert fields["blacklist"].is_list
     assert all(field.help for field in fields.values())
@@ -110,3 +115,37 @@ def test_every_field_can_become_a_flag() -> None:
 
 def test_the_key_is_never_shown() -> None:
     assert "secret-key" not in repr(load_settings(None, None, {"api_key": "secret-key"}))
+
+
+@pytest.mark.parametrize(
+    ("yaml", "environ", "flags"),
+    [
+        ("backend: fake\n", {}, {}),
+        ("", {"OPENHORDE_WORKER_BACKEND": "fake"}, {}),
+        ("backends: [diffusers]\n", {}, {"backend": "fake"}),
+    ],
+)
+def test_an_old_name_is_understood_with_a_warning(
+    tmp_path: Path, yaml: str, environ: dict[str, str], flags: dict[str, str]
+) -> None:
+    file = tmp_path / "worker.yaml"
+    file.write_text(yaml)
+    warnings: list[str] = []
+    assert load_settings(file, environ, flags, warnings.append).backends == ["fake"]
+    assert warnings == ["the setting backend is now called backends"]
+
+
+@pytest.mark.parametrize("given", ["fake, openai", ["fake,openai"], ["fake", "openai"]])
+def test_a_list_of_choices_is_read_in_every_shape(given: object) -> None:
+    assert load_settings(None, None, {"backends": given}).backends == ["fake", "openai"]
+
+
+def test_every_backend_can_be_made_and_its_kinds_are_told() -> None:
+    named = {field.name: field for field in settings_fields()}["backends"].choices
+    assert set(named) == set(BACKENDS) == set(KINDS_POSSIBLE)
+
+
+def test_a_server_may_be_given_more_at_once_than_a_device() -> None:
+    settings = load_settings(None, None, {"max_threads": 2, "threads_on_servers": 8})
+    assert [engines_of(settings, name) for name in ("diffusers", "openai")] == [2, 8]
+    assert engines_of(load_settings(None, None, {"max_threads": 2}), "openai") == 2

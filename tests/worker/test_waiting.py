@@ -14,12 +14,18 @@ from worker.test_processes import child_of
 from openhorde.wire.work import ImagePop
 from openhorde.worker.agent import events, pop
 from openhorde.worker.agent.api import Away, HordeApi
+from openhorde.worker.agent.kinds.base import Offer
 from openhorde.worker.agent.pop import Popper
-from openhorde.worker.agent.run import Breaker
+from openhorde.worker.agent.wishes import Wishes
 from openhorde.worker.backends.base import Capabilities
 from openhorde.worker.settings import load_settings
 
-CAPABILITIES = Capabilities(models=["stable_diffusion"])
+OFFER = Offer(
+    name="a worker",
+    capabilities=Capabilities(models=["stable_diffusion"]),
+    engines=1,
+    places=1,
+)
 BODY = ImagePop(name="a worker", wait=60)
 EMPTY: dict[str, Any] = {"id": None, "ids": [], "payload": {}, "skipped": {"models": 1}}
 JOB_ID = "00000000-0000-4000-8000-000000000001"
@@ -121,17 +127,17 @@ async def test_what_is_on_its_way_is_heard_after_hanging_up(late_answer: Any) ->
         asked.clear()
         asking = asyncio.create_task(api.pop("generate/pop", BODY, 60))
         await asked.wait()
-        api.hang_up()
+        api.hang_up("generate/pop")
         assert (await asking)["ids"] == [JOB_ID]
     await api.close()
 
 
 async def test_hanging_up_on_nobody_is_harmless() -> None:
     api = HordeApi(load_settings(None, None, {"horde_url": "http://127.0.0.1:9"}))
-    api.hang_up()
+    api.hang_up("generate/pop")
     with pytest.raises(Away):
         await api.pop("generate/pop", BODY, 60)
-    api.hang_up()
+    api.hang_up("generate/pop")
     await api.close()
 
 
@@ -153,7 +159,7 @@ def popper(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Popper]:
         api: Any = PlayingApi(*answer_seconds)
         monkeypatch.setattr(pop, "time", SimpleNamespace(monotonic=lambda: api.now))
         settings = load_settings(None, None, changes)
-        return Popper(settings, api, CAPABILITIES, Breaker(), events.ignore)
+        return Popper("image", Wishes(settings), api, lambda: OFFER, events.ignore)
 
     return make
 
@@ -161,7 +167,7 @@ def popper(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Popper]:
 async def test_a_held_call_is_made_again_at_once(popper: Callable[..., Popper]) -> None:
     asking = popper(25.0, 25.0, pop_wait_seconds=25)
     for _ in range(2):
-        assert await asking.pop() is None
+        assert await asking.pop() == []
         assert asking.pause_seconds == 0
 
 
@@ -172,7 +178,7 @@ async def test_a_horde_that_holds_no_calls_is_asked_ever_less(
     asking = popper(*[0.1] * 30, pop_wait_seconds=wait_seconds, idle_seconds=1, idle_seconds_max=3)
     pauses = []
     for _ in range(30):
-        assert await asking.pop() is None
+        assert await asking.pop() == []
         pauses.append(asking.pause_seconds)
     assert all(0.75 <= pause <= 1.25 for pause in pauses[:1])
     assert all(2.25 <= pause <= 3.75 for pause in pauses[-10:])

@@ -14,6 +14,7 @@ import msgspec
 from openhorde import __version__
 from openhorde.wire.errors import Error
 from openhorde.wire.work import Rewarded, StepsHeard
+from openhorde.worker.agent.doors import Doors, Shut
 from openhorde.worker.agent.line import Line
 from openhorde.worker.settings import WorkerSettings
 
@@ -63,29 +64,41 @@ class HordeApi:
     def __init__(self, settings: WorkerSettings) -> None:
         self._base = settings.api_url
         headers = {"apikey": settings.api_key, "Client-Agent": agent_words(settings)}
+        self._headers = headers
         self._horde = httpx.AsyncClient(headers=headers, timeout=CALL_SECONDS_MAX)
-        self._line = Line(headers)
+        self._lines: dict[str, Line] = {}
+        self._doors = Doors(settings.horde_url)
         # Storage must see neither the key nor anything that its signature does not cover.
         self._storage = httpx.AsyncClient(timeout=TRANSFER_SECONDS_MAX)
 
     async def close(self) -> None:
         """Close the connections."""
         await self._horde.aclose()
-        await self._line.close()
+        for line in self._lines.values():
+            await line.close()
         await self._storage.aclose()
 
     async def pop(self, path: str, body: msgspec.Struct, held_seconds: float) -> dict[str, Any]:
-        """`POST` for work, one call at a time; the horde may hold it for `held_seconds`.
+        """`POST` for work, one call a path at a time; the horde may hold it for `held_seconds`.
 
         The answer is undecoded, because a job may be odd and yet has ids.
         """
         url = f"{self._base}/{path}"
         seconds_max = CALL_SECONDS_MAX + held_seconds
-        return await _answer(self._line.post(url, msgspec.json.encode(body), seconds_max))
+        line = self._lines.setdefault(path, Line(self._headers))
+        answer: dict[str, Any] = await _answer(
+            line.post(url, msgspec.json.encode(body), seconds_max)
+        )
+        return answer
 
-    def hang_up(self) -> None:
+    def hang_up(self, path: str) -> None:
         """End the pop under way: it answers what is on its way already, or raises Away soon."""
-        self._line.hang_up()
+        if path in self._lines:
+            self._lines[path].hang_up()
+
+    async def look(self, path: str) -> Any:
+        """`GET` something that is shown, such as `find_user`."""
+        return await _answer(self._horde.get(f"{self._base}/{path}"), Any)
 
     async def report_steps(self, path: str, body: msgspec.Struct) -> bool:
         """Tell how far a job is; the answer is whether its request was cancelled."""
@@ -114,25 +127,33 @@ class HordeApi:
             raise Away(f"upload: the storage answered {answer.status_code}")
 
     async def get(self, url: str, bytes_max: int, seconds_max: float) -> bytes:
-        """Download at most so many bytes in at most so many seconds. Raises Away."""
+        """Download at most so many bytes in at most so many seconds. Raises Away.
+
+        The address is a stranger's: see Doors.
+        """
         content = bytearray()
         try:
-            async with (
-                asyncio.timeout(seconds_max),
-                self._storage.stream("GET", url, extensions=_exact(url)) as answer,
-            ):
-                if answer.status_code != 200:
-                    raise Away(f"download: status {answer.status_code}")
-                async for chunk in answer.aiter_bytes():
-                    content += chunk
-                    if len(content) > bytes_max:
-                        raise Away(f"download: more than {bytes_max} bytes")
-        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
+            async with asyncio.timeout(seconds_max):
+                named = httpx.URL(url)
+                address = await self._doors.address(url)
+                headers = {"Host": named.netloc.decode("ascii")}
+                extensions = {**_exact(url), "sni_hostname": named.host}
+                called = named if address is None else named.copy_with(host=address)
+                async with self._storage.stream(
+                    "GET", called, headers=headers, extensions=extensions
+                ) as answer:
+                    if answer.status_code != 200:
+                        raise Away(f"download: status {answer.status_code}")
+                    async for chunk in answer.aiter_bytes():
+                        content += chunk
+                        if len(content) > bytes_max:
+                            raise Away(f"download: more than {bytes_max} bytes")
+        except (httpx.HTTPError, httpx.InvalidURL, Shut, TimeoutError) as error:
             raise Away(f"download: {_described(error)}") from error
         return bytes(content)
 
     async def _post(self, path: str, body: msgspec.Struct, seconds_max: float) -> dict[str, Any]:
-        return await _answer(
+        answer: dict[str, Any] = await _answer(
             self._horde.post(
                 f"{self._base}/{path}",
                 content=msgspec.json.encode(body),
@@ -140,10 +161,11 @@ class HordeApi:
                 timeout=seconds_max,
             )
         )
+        return answer
 
 
-async def _answer(calling: Awaitable[httpx.Response]) -> dict[str, Any]:
-    """The JSON that a call brings. Raises Away or Refused."""
+async def _answer(calling: Awaitable[httpx.Response], kind: Any = dict[str, Any]) -> Any:
+    """The JSON that a call brings, an object unless said. Raises Away or Refused."""
     try:
         answer = await calling
     except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -151,12 +173,12 @@ async def _answer(calling: Awaitable[httpx.Response]) -> dict[str, Any]:
     if answer.status_code != 200:
         raise _refusal(answer)
     try:
-        return msgspec.json.decode(answer.content, type=dict[str, Any])
-    except msgspec.DecodeError as error:
+        return msgspec.json.decode(answer.content, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Away(f"the horde's answer is not JSON: {error}") from error
 
 
-def _exact(url: str) -> dict[str, bytes]:
+def _exact(url: str) -> dict[str, Any]:
     """Keep the path and query as they are: a signature covers every character of them."""
     parts = urlsplit(url)
     query = f"?{parts.query}" if parts.query else ""
@@ -166,7 +188,7 @@ def _exact(url: str) -> dict[str, bytes]:
 def _refusal(answer: httpx.Response) -> Refused | Away:
     try:
         error = msgspec.json.decode(answer.content, type=Error, strict=False)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         if answer.status_code < 500 and answer.status_code not in TRY_AGAIN_STATUSES:
             return Refused(answer.status_code, Error(message=f"status {answer.status_code}"))
         error = Error(message=f"the horde answered {answer.status_code}")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from openhorde.worker.backends.base import Job, Note
+from openhorde.worker.settings import KindName
 
 TTL_SECONDS_UNSAID = 150.0
 RESERVE_SHARE = 0.1
@@ -15,12 +16,15 @@ RESERVE_SECONDS_MAX = 15.0
 
 @dataclass(kw_only=True)
 class Assignment:
-    """Jobs that came in one pop: `ids` and `uploads` go pairwise, an upload may be None.
+    """Jobs that one engine does together: `ids` and `uploads` go pairwise, an upload may be None.
 
-    `wire` is the decoded answer of the kind of work, or None and `wrong` says why it could not be
-    read; `job` is what an engine is to do, once prepared.
+    `model` is a model, or the form of an alchemy job. `wire` is the decoded answer of the kind of
+    work, or None and `wrong` says why it could not be read; `job` is what an engine is to do, once
+    prepared. `asked_at` and `popped_at` are when the call for it began and ended, on a clock of
+    seconds; `run_seconds` is how long an engine worked on it, once it has.
     """
 
+    kind: KindName
     ids: list[str]
     uploads: list[str | None]
     model: str
@@ -30,6 +34,8 @@ class Assignment:
     job: Job | None = None
     notes: list[Note] = field(default_factory=list)
     popped_at: float = field(default_factory=time.monotonic)
+    asked_at: float = field(default_factory=time.monotonic)
+    run_seconds: float | None = None
 
     @property
     def seconds_left(self) -> float:

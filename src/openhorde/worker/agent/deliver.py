@@ -2,22 +2,20 @@
 """Delivery: upload each result, hand each job in, and report the ones that failed."""
 
 import asyncio
-import base64
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-import msgspec
 import structlog
 
-from openhorde.worker.agent import events, image
+from openhorde.worker.agent import events
 from openhorde.worker.agent.api import Away, HordeApi, Refused
 from openhorde.worker.agent.assignment import Assignment, sleep_within
 from openhorde.worker.agent.backoff import Backoff
-from openhorde.worker.backends.base import Artifact, Note
-from openhorde.worker.settings import WorkerSettings
+from openhorde.worker.agent.kinds.table import KINDS
+from openhorde.worker.agent.wishes import Wishes
+from openhorde.worker.backends.base import Artifact, JobFault, Note
 
 UPLOAD_TRIES = 3
-UPLOADED = "R2"
 
 log = structlog.get_logger(__name__)
 Answer = TypeVar("Answer")
@@ -26,8 +24,8 @@ Answer = TypeVar("Answer")
 class Delivery:
     """Hands results in. Tries until the time to live is over, or the horde says it is useless."""
 
-    def __init__(self, settings: WorkerSettings, api: HordeApi, observe: events.Observe) -> None:
-        self._settings = settings
+    def __init__(self, wishes: Wishes, api: HordeApi, observe: events.Observe) -> None:
+        self._wishes = wishes
         self._api = api
         self._observe = observe
 
@@ -53,14 +51,19 @@ class Delivery:
 
     async def _result(self, assignment: Assignment, index: int, artifact: Artifact) -> None:
         job_id = assignment.ids[index]
-        notes = list(assignment.notes)
-        if len(assignment.ids) > 1:
-            notes.append(Note(type="batch_index", value="see_ref", ref=str(index)))
-        uploaded = await self._upload(assignment, index, artifact.content)
-        generation = UPLOADED if uploaded else base64.b64encode(artifact.content).decode()
-        body = image.result_body(job_id, artifact, generation, notes)
+        kind = KINDS[assignment.kind]
         try:
-            reward = await self._persist(assignment, lambda: self._submit(body))
+            uploaded = kind.uploads(assignment, artifact) and await self._upload(
+                assignment, index, artifact.content
+            )
+            body = kind.result_body(assignment, index, artifact, uploaded)
+        except JobFault as fault:
+            await self._fault(assignment, job_id, str(fault), [*assignment.notes, *fault.notes])
+            return
+        try:
+            reward = await self._persist(
+                assignment, lambda: self._api.submit(kind.SUBMIT_PATH, body)
+            )
         except (Away, Refused) as error:
             log.warning("a result was not taken", job=job_id, reason=str(error))
             self._observe(events.Undelivered(job_id, str(error)))
@@ -71,9 +74,10 @@ class Delivery:
         self, assignment: Assignment, job_id: str, reason: str, notes: list[Note]
     ) -> None:
         log.warning("a job failed", job=job_id, model=assignment.model, reason=reason)
-        body = image.fault_body(job_id, reason, notes)
+        kind = KINDS[assignment.kind]
+        body = kind.fault_body(job_id, reason, notes)
         try:
-            await self._persist(assignment, lambda: self._submit(body))
+            await self._persist(assignment, lambda: self._api.submit(kind.SUBMIT_PATH, body))
         except (Away, Refused) as error:
             log.warning("a fault could not be reported", job=job_id, reason=str(error))
             self._observe(events.Faulted(job_id, reason, reported=False))
@@ -97,9 +101,6 @@ class Delivery:
                 return True
         return False
 
-    async def _submit(self, body: msgspec.Struct) -> float:
-        return await self._api.submit(image.SUBMIT_PATH, body)
-
     async def _persist(
         self, assignment: Assignment, attempt: Callable[[], Awaitable[Answer]]
     ) -> Answer:
@@ -120,4 +121,5 @@ class Delivery:
                     raise
 
     def _backoff(self) -> Backoff:
-        return Backoff(self._settings.retry_seconds, self._settings.retry_seconds_max)
+        settings = self._wishes.now
+        return Backoff(settings.retry_seconds, settings.retry_seconds_max)

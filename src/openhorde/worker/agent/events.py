@@ -2,22 +2,58 @@
 """What a worker tells whoever watches it: the command line, a panel, a test."""
 
 from collections.abc import Callable
+from typing import Literal
 
 from msgspec import Struct, field
 
+from openhorde.worker.backends.base import InMemory
+from openhorde.worker.settings import KindName
+
+EngineState = Literal["opening", "open", "lost"]
+
 
 class Started(Struct, frozen=True):
-    """The engines are open and the worker begins to ask for work."""
+    """The first engine is open and the worker begins to ask for work, of these models and forms."""
 
     models: list[str]
 
 
+class EngineChanged(Struct, frozen=True):
+    """An engine came up, fell, or is lost for good; `offers` has models and forms by kind of work.
+
+    Engines of a backend are numbered from 0. `reason` says why it fell or is lost.
+    """
+
+    backend: str
+    number: int
+    state: EngineState
+    offers: dict[str, list[str]] = field(default_factory=dict)
+    reason: str = ""
+
+
+class MemoryChanged(Struct, frozen=True):
+    """An engine has other things in memory than before; the last used first."""
+
+    backend: str
+    number: int
+    in_memory: list[InMemory]
+
+
 class Popped(Struct, frozen=True):
-    """Jobs came in, all for one picture but for the seed."""
+    """Jobs came in that one engine will do together, such as pictures alike but for the seed."""
 
     ids: list[str]
     model: str
     what: str
+    kind: KindName = "image"
+
+
+class Running(Struct, frozen=True):
+    """An engine has begun these jobs, which it does together."""
+
+    ids: list[str]
+    backend: str
+    number: int
 
 
 class Progress(Struct, frozen=True):
@@ -26,6 +62,12 @@ class Progress(Struct, frozen=True):
     id: str
     step: int
     steps: int
+
+
+class Made(Struct, frozen=True):
+    """An engine has done its part for these jobs, well or not; now they are delivered."""
+
+    ids: list[str]
 
 
 class Delivered(Struct, frozen=True):
@@ -54,12 +96,14 @@ class Idle(Struct, frozen=True):
     """Nothing to do. `skipped` counts the waiting requests the worker could not be given."""
 
     skipped: dict[str, int] = field(default_factory=dict)
+    kind: KindName = "image"
 
 
 class Maintenance(Struct, frozen=True):
-    """The worker is in maintenance: the horde gives it nothing."""
+    """The worker is in maintenance: the horde gives it nothing of this kind."""
 
     message: str
+    kind: KindName = "image"
 
 
 class Message(Struct, frozen=True):
@@ -70,9 +114,20 @@ class Message(Struct, frozen=True):
 
 
 class Trouble(Struct, frozen=True):
-    """Something the owner should know: a refusal, an absent horde, a dead engine."""
+    """Something the owner should know: a refusal, an absent horde, a dead engine.
+
+    `kind` is empty when it is not about one kind of work.
+    """
 
     message: str
+    kind: KindName | Literal[""] = ""
+
+
+class Ended(Struct, frozen=True):
+    """No more work of this kind is asked for, although the worker was not stopped."""
+
+    kind: KindName
+    reason: str
 
 
 class Draining(Struct, frozen=True):
@@ -90,8 +145,12 @@ class Stopped(Struct, frozen=True):
 
 Event = (
     Started
+    | EngineChanged
+    | MemoryChanged
     | Popped
+    | Running
     | Progress
+    | Made
     | Delivered
     | Faulted
     | Undelivered
@@ -99,10 +158,16 @@ Event = (
     | Maintenance
     | Message
     | Trouble
+    | Ended
     | Draining
     | Stopped
 )
 Observe = Callable[[Event], None]
+
+
+def engine_name(backend: str, number: int) -> str:
+    """How people read an engine's name; they count from one."""
+    return f"{backend} {number + 1}"
 
 
 def ignore(event: Event) -> None:

@@ -3,16 +3,21 @@
 
 import asyncio
 import time
+from collections.abc import Callable
+from typing import Any
 
+import msgspec
 import structlog
 
-from openhorde.worker.agent import events, image
+from openhorde.worker.agent import events
 from openhorde.worker.agent.api import Away, HordeApi, Refused
 from openhorde.worker.agent.assignment import Assignment
 from openhorde.worker.agent.backoff import Backoff, wait_any
-from openhorde.worker.agent.run import Breaker, Broken
-from openhorde.worker.backends.base import Capabilities
-from openhorde.worker.settings import WorkerSettings
+from openhorde.worker.agent.kinds.base import Offer
+from openhorde.worker.agent.kinds.table import KINDS
+from openhorde.worker.agent.run import Broken
+from openhorde.worker.agent.wishes import Wishes
+from openhorde.worker.settings import KindName
 
 IDLE_FACTOR = 1.2
 HELD_SHARE = 0.9
@@ -22,79 +27,101 @@ PROMPT_SECONDS = 10.0
 PROMPT_SECONDS_UNTRIED = 2.0
 LAST_WORD_SECONDS_MAX = 2.0
 
+NOTHING_LEFT = "the settings leave nothing of what the engines offer"
+CONFLICT_RC = "PolymorphicNameConflict"
+NAME_SETTINGS: dict[KindName, str] = {
+    "image": "worker_name",
+    "alchemy": "alchemist_name",
+    "text": "scribe_name",
+}
+
 log = structlog.get_logger(__name__)
 
 
+class Exhausted(Exception):
+    """There is nothing of a kind left to offer; the message is for the owner."""
+
+
 class Popper:
-    """Asks for work. After a call, `pause_seconds` tells how long to wait before the next.
+    """Asks for work of one kind. After a call, `pause_seconds` tells how long to wait for the next.
 
     `may_hurry` tells whether a job that ends meanwhile is reason to ask at once.
     """
 
     def __init__(
         self,
-        settings: WorkerSettings,
+        kind: KindName,
+        wishes: Wishes,
         api: HordeApi,
-        capabilities: Capabilities,
-        breaker: Breaker,
+        offer: Callable[[], Offer],
         observe: events.Observe,
     ) -> None:
-        self._settings = settings
+        """`offer` tells what the engines can do and how many places are free, now."""
+        settings = wishes.now
+        self._kind_name = kind
+        self._kind = KINDS[kind]
+        self._wishes = wishes
         self._api = api
-        self._capabilities = capabilities
-        self._breaker = breaker
+        self._offer = offer
         self._observe = observe
         self._idle = Backoff(settings.idle_seconds, settings.idle_seconds_max, IDLE_FACTOR)
         self._failing = Backoff(settings.retry_seconds, settings.retry_seconds_max)
         self._welcome = False
         self._messages_seen: set[str] = set()
-        self._asked: list[str] = []
+        self._asked: msgspec.Struct | None = None
         self._asked_at = 0.0
         self._holds: bool | None = None
         self._hung_up = False
+        self._empty_handed = False
         self.pause_seconds = 0.0
         self.may_hurry = True
 
     @property
     def outdated(self) -> bool:
-        """Whether the call under way asks for models that rest since."""
-        return not self._breaker.resting.isdisjoint(self._asked)
+        """Whether the call under way asks for something else than would be asked for now."""
+        asked = self._asked
+        return asked is not None and _terms(self._body()) != _terms(asked)
 
-    async def pop(self) -> Assignment | None:
-        """Ask once. Raises Broken when no model is left, or the horde never knew the key."""
-        body = image.pop_body(self._settings, self._capabilities, self._breaker.resting)
-        if not body.models:
-            raise Broken("every model killed its engine too often")
-        self._asked, self._asked_at, self._hung_up = body.models, time.monotonic(), False
+    async def pop(self) -> list[Assignment]:
+        """Ask once. Raises Exhausted when nothing is left to offer, Broken when the horde does not
+        know the key."""
+        if not self._something_left():
+            return []
+        body = self._body()
+        wait_seconds = self._wishes.now.pop_wait_seconds
+        self._asked, self._asked_at, self._hung_up = body, time.monotonic(), False
         try:
-            answer = await self._api.pop(image.POP_PATH, body, body.wait)
+            answer = await self._api.pop(self._kind.POP_PATH, body, wait_seconds)
+            assignments = self._kind.read_pop(answer)
         except Refused as error:
             self._refused(error)
-            return None
+            return []
         except Away as error:
             if self._hung_up:
                 self.pause_seconds = 0.0
             else:
                 self._trouble(str(error))
-            return None
+            return []
+        finally:
+            self._asked = None
         self._welcome = True
         self._failing.reset()
         self.may_hurry = True
         self._show_messages(answer.get("messages"))
-        assignment = image.read_pop(answer)
-        if assignment is None:
-            skipped = answer.get("skipped") or {}
-            self._observe(events.Idle({name: count for name, count in skipped.items() if count}))
-            self._empty(body.wait)
-            return None
+        if not assignments:
+            self._observe(events.Idle(skipped_counts(answer), self._kind_name))
+            self._empty(wait_seconds)
+            return []
         self._idle.reset()
         self.pause_seconds = 0.0
-        what = image.described(assignment)
-        log.info("popped", jobs=assignment.ids, model=assignment.model, what=what)
-        self._observe(events.Popped(assignment.ids, assignment.model, what))
-        return assignment
+        for one in assignments:
+            one.asked_at = self._asked_at
+            what = self._kind.described(one)
+            log.info("popped", jobs=one.ids, model=one.model, what=what)
+            self._observe(events.Popped(one.ids, one.model, what, self._kind_name))
+        return assignments
 
-    async def hang_up(self, asking: asyncio.Task[Assignment | None], abort: asyncio.Event) -> None:
+    async def hang_up(self, asking: asyncio.Task[list[Assignment]], abort: asyncio.Event) -> None:
         """End a call under way, `asking`, which then is done: with a job, if one was given out.
 
         Where the horde may be answering rather than waiting it gets the time for that, unless
@@ -106,16 +133,34 @@ class Popper:
         if asking.done():
             return
         self._hung_up = True
-        self._api.hang_up()
+        self._api.hang_up(self._kind.POP_PATH)
         await wait_any(LAST_WORD_SECONDS_MAX, answered)
         if not asking.done():
             asking.cancel()
             await asyncio.wait((asking,))
 
+    def _body(self) -> msgspec.Struct:
+        return self._kind.pop_body(self._wishes.now, self._offer())
+
+    def _something_left(self) -> bool:
+        """Whether there is anything to ask for. Settings may change yet; what rests, rests."""
+        offer = self._offer()
+        names = self._kind.wanted(self._wishes.now, self._kind.offered(offer.capabilities))
+        if not names:
+            if not self._empty_handed:
+                self._trouble(NOTHING_LEFT)
+            self._empty_handed, self.may_hurry = True, True
+            self.pause_seconds = self._wishes.now.retry_seconds_max
+            return False
+        self._empty_handed = False
+        if offer.resting.issuperset(names):
+            raise Exhausted("every model killed its engine too often")
+        return True
+
     @property
     def _prompt_seconds_left(self) -> float | None:
         """How long the call under way may yet be answered as a short one; None: to its end."""
-        if not self._settings.pop_wait_seconds:
+        if not self._wishes.now.pop_wait_seconds:
             return None
         if self._holds:
             return 0.0
@@ -142,16 +187,19 @@ class Popper:
             raise Broken(f"the horde does not know this API key: {error}") from error
         if error.maintenance:
             self._welcome = True
-            self._observe(events.Maintenance(str(error)))
+            self._observe(events.Maintenance(str(error), self._kind_name))
             self.pause_seconds = self._failing.next_seconds()
+        elif error.rc == CONFLICT_RC:
+            setting = NAME_SETTINGS[self._kind_name]
+            self._trouble(f"{error} Another kind of work has this name: set {setting}.")
         else:
             self._trouble(str(error))
         self.pause_seconds = max(self.pause_seconds, error.retry_after_seconds or 0.0)
 
     def _trouble(self, message: str) -> None:
         self.may_hurry = False
-        log.warning("no work", reason=message)
-        self._observe(events.Trouble(message))
+        log.warning("no work", kind=self._kind_name, reason=message)
+        self._observe(events.Trouble(message, self._kind_name))
         self.pause_seconds = self._failing.next_seconds()
 
     def _show_messages(self, messages: object) -> None:
@@ -161,3 +209,18 @@ class Popper:
                 message = events.Message(str(one.get("message")), str(one.get("origin")))
                 log.info("a message", message=message.message, origin=message.origin)
                 self._observe(message)
+
+
+def _terms(body: msgspec.Struct) -> dict[str, Any]:
+    """What is asked for, but for how much of it and how patiently."""
+    terms = msgspec.structs.asdict(body)
+    for name in ("amount", "threads", "wait"):
+        terms.pop(name, None)
+    return terms
+
+
+def skipped_counts(answer: dict[str, Any]) -> dict[str, int]:
+    """The counts of what was skipped; the horde's word for it, as far as it makes sense."""
+    skipped = answer.get("skipped")
+    counts = skipped.items() if isinstance(skipped, dict) else ()
+    return {str(name): count for name, count in counts if isinstance(count, int) and count > 0}

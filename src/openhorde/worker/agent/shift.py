@@ -2,25 +2,36 @@
 """A shift: from the first pop to the end of the drain. Popping, running and delivering overlap."""
 
 import asyncio
+import time
+from collections import Counter
 from collections.abc import Coroutine
 from typing import Any
 
 import structlog
 
-from openhorde.worker.agent import events, image
+from openhorde.worker.agent import events
 from openhorde.worker.agent.api import HordeApi
 from openhorde.worker.agent.assignment import Assignment, Unfit
 from openhorde.worker.agent.backoff import wait_any
+from openhorde.worker.agent.bell import Bell
+from openhorde.worker.agent.crew import Crew
 from openhorde.worker.agent.deliver import Delivery
-from openhorde.worker.agent.pop import Popper
-from openhorde.worker.agent.run import Breaker, Broken, Runner
+from openhorde.worker.agent.demand import Demand
+from openhorde.worker.agent.intake import Intake
+from openhorde.worker.agent.kinds.base import Offer
+from openhorde.worker.agent.kinds.table import KINDS, kinds_wanted, worker_name
+from openhorde.worker.agent.pace import Pace
+from openhorde.worker.agent.pop import Exhausted, Popper
+from openhorde.worker.agent.run import Breaker, Broken
+from openhorde.worker.agent.sources import Sources
 from openhorde.worker.agent.steps import StepReports
-from openhorde.worker.backends.base import Capabilities, JobFault
-from openhorde.worker.settings import WorkerSettings
+from openhorde.worker.agent.wishes import Wishes
+from openhorde.worker.backends.base import Artifact, JobFault
+from openhorde.worker.settings import KindName, WorkerSettings
 
 GIVE_UP_SECONDS_MAX = 3.0
 LAST_WORDS_SECONDS_MAX = 10.0
-STOPPED = "the worker was stopped"
+NO_ENGINE = "no engine that does it is left"
 
 log = structlog.get_logger(__name__)
 
@@ -30,210 +41,212 @@ class Shift:
 
     def __init__(
         self,
-        settings: WorkerSettings,
+        wishes: Wishes,
         api: HordeApi,
         observe: events.Observe,
         stop: asyncio.Event,
         abort: asyncio.Event,
     ) -> None:
-        self._settings = settings
+        self._wishes = wishes
         self._api = api
         self._observe = observe
         self._stop = stop
         self._abort = abort
         self._breaker = Breaker()
-        self._delivery = Delivery(settings, api, observe)
-        reports = StepReports(settings, api)
-        self._runners = [
-            Runner(settings, self._breaker, reports, observe, abort)
-            for _ in range(settings.max_threads)
-        ]
-        self._ready: asyncio.Queue[Assignment | None] = asyncio.Queue()
-        self._lanes: list[asyncio.Task[None]] = []
+        self._bell = Bell()
+        self._delivery = Delivery(wishes, api, observe)
+        self._demand = Demand(wishes, api, self._bell)
+        reports = StepReports(wishes, api)
+        self._crew = Crew(wishes, reports, self._breaker, self._bell, observe, abort, self._made)
+        self._kinds = kinds_wanted(wishes.now)
+        self._paces = {kind: Pace() for kind in self._kinds}
+        self._intakes: dict[KindName, asyncio.Task[None]] = {}
+        self._gone = {kind: asyncio.Event() for kind in self._kinds}
+        self._ended: set[KindName] = set()
         self._preparing: set[asyncio.Task[None]] = set()
         self._delivering: set[asyncio.Task[None]] = set()
-        self._idle = 0
-        self._running = 0
-        self._changed = asyncio.Event()
+        self._unprepared: Counter[KindName] = Counter()
         self._over = asyncio.Event()
         self._ends = (stop, abort, self._over)
         self._broken: str | None = None
 
+    def heed(self, settings: WorkerSettings) -> None:
+        """Go by changed settings from now on."""
+        self._wishes.now = settings
+        self._bell.ring()
+
     async def work(self) -> int:
         """The whole shift. Returns the exit status: 0 after a drain, 1 when it could not go on."""
         watcher = asyncio.create_task(self._watch())
+        demand = asyncio.create_task(self._demand.watch())
+        crew = asyncio.create_task(self._crew.work())
         try:
-            capabilities = await self._open_first()
-            if capabilities is not None:
-                await self._pop_run_deliver(capabilities)
+            await self._take_in()
+            if self._preparing:
+                await asyncio.wait(set(self._preparing))
+            self._crew.desk.close()
+            await crew
+            await self._last_words()
         finally:
             at_once = self._abort.is_set()
             # None is left after a drain; this is for a worker that is itself cancelled.
-            for task in (watcher, *self._lanes, *self._preparing, *self._delivering):
+            beside = (*self._intakes.values(), *self._preparing, *self._delivering)
+            for task in (watcher, demand, crew, *beside):
                 task.cancel()
-            await asyncio.gather(*(runner.close(at_once=at_once) for runner in self._runners))
+            await self._crew.close(at_once=at_once)
         return 0 if self._broken is None else 1
 
-    async def _open_first(self) -> Capabilities | None:
-        """What the engines can do, from the first of them; None when stopped or broken before."""
-        opening = asyncio.create_task(self._runners[0].open())
-        stopping = asyncio.create_task(self._stop.wait())
-        await asyncio.wait((opening, stopping), return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        if not opening.done():
-            opening.cancel()
-            await asyncio.wait((opening,))
-            return None
-        try:
-            capabilities = opening.result()
-        except Broken as broken:
-            self._break(str(broken))
-            return None
-        if not capabilities.models:
-            self._break("the engine found no model to offer")
-            return None
-        log.info("the engine is open", models=capabilities.models)
-        self._observe(events.Started(capabilities.models))
-        return capabilities
+    async def _take_in(self) -> None:
+        """Ask for each kind of work that some engine does, until told to stop or nothing is left.
 
-    async def _pop_run_deliver(self, capabilities: Capabilities) -> None:
-        popper = Popper(self._settings, self._api, capabilities, self._breaker, self._observe)
-        self._lanes = [asyncio.create_task(self._lane(runner)) for runner in self._runners]
-        await self._pop(popper)
-        if self._preparing:
-            await asyncio.wait(set(self._preparing))
-        for _ in self._lanes:
-            self._ready.put_nowait(None)
-        await asyncio.gather(*self._lanes)
-        await self._last_words()
+        What ends one kind does not end the others.
+        """
+        while not any(end.is_set() for end in self._ends):
+            ring = self._bell.next_ring
+            for kind in self._kinds:
+                if kind not in self._ended and kind not in self._intakes:
+                    self._begin(kind)
+            for kind, intake in list(self._intakes.items()):
+                if intake.done():
+                    self._end(kind, intake)
+                elif not self._crew.engines(kind):
+                    self._gone[kind].set()
+            self._break_if_nothing_is_left()
+            await wait_any(None, ring, *self._ends)
+        if self._intakes:
+            await asyncio.wait(self._intakes.values())
+            for kind, intake in list(self._intakes.items()):
+                self._end(kind, intake)
 
-    async def _watch(self) -> None:
-        """Tell of the drain; when it is not to be waited for, make the engines give up."""
-        await wait_any(None, self._stop, self._abort)
-        in_hand = len(self._preparing) + self._ready.qsize() + self._running
-        in_hand += len(self._delivering)
-        log.info("draining", in_hand=in_hand)
-        self._observe(events.Draining(in_hand))
-        await self._abort.wait()
-        self._stop.set()
-        self._observe(events.Draining(in_hand, at_once=True))
-        await asyncio.gather(*(runner.cancel() for runner in self._runners))
-        await asyncio.sleep(GIVE_UP_SECONDS_MAX)
-        await asyncio.gather(*(runner.close(at_once=True) for runner in self._runners))
+    def _begin(self, kind: KindName) -> None:
+        """Ask for a kind of work from now on, if an engine does it."""
+        names = KINDS[kind].offered(self._crew.capabilities(kind))
+        if not names:
+            return
+        if not self._intakes and not self._ended:
+            self._observe(events.Started(names))
+        popper = Popper(kind, self._wishes, self._api, lambda: self._offer(kind), self._observe)
+        intake = Intake(
+            popper,
+            self._bell,
+            lambda: self._places(kind),
+            self._receive,
+            (*self._ends, self._gone[kind]),
+            self._abort,
+        )
+        task = asyncio.create_task(intake.work())
+        task.add_done_callback(lambda _: self._bell.ring())
+        self._intakes[kind] = task
+
+    def _end(self, kind: KindName, intake: "asyncio.Task[None]") -> None:
+        """What it means to the others that a kind of work is not asked for any more."""
+        del self._intakes[kind]
+        self._ended.add(kind)
+        error = intake.exception()
+        if error is None:
+            if not self._gone[kind].is_set():
+                return
+            reason = NO_ENGINE
+        elif isinstance(error, Broken):
+            self._break(str(error))
+            return
+        elif isinstance(error, Exhausted):
+            reason = str(error)
+        else:
+            log.error("a fault in the worker", kind=kind, exc_info=error)
+            reason = f"a fault in the worker: {type(error).__name__}: {error}"
+        log.error("no more work of this kind", kind=kind, reason=reason)
+        self._observe(events.Ended(kind, reason))
+
+    def _break_if_nothing_is_left(self) -> None:
+        lost = self._crew.lost
+        if lost is not None:
+            self._break(lost)
+        elif not self._intakes and self._ended:
+            self._break("no kind of work is left")
+        elif not self._intakes and not self._crew.opening:
+            self._break("the engines found nothing to offer")
 
     def _break(self, reason: str) -> None:
         """Stop for good, after what is in hand."""
-        log.error("the worker stops", reason=reason)
-        self._broken = reason
-        self._over.set()
-        self._observe(events.Trouble(reason))
+        if self._broken is None:
+            log.error("the worker stops", reason=reason)
+            self._broken = reason
+            self._over.set()
+            self._observe(events.Trouble(reason))
 
-    @property
-    def _ended(self) -> bool:
-        """Whether no more work is to be asked for."""
-        return any(end.is_set() for end in self._ends)
+    def _offer(self, kind: KindName) -> Offer:
+        """What to ask for at this moment."""
+        capabilities = self._crew.capabilities(kind)
+        resting = self._breaker.resting(kind)
+        if kind == "image":
+            wanted = KINDS[kind].wanted(self._wishes.now, capabilities.models)
+            awake = [name for name in wanted if name not in resting]
+            resting |= self._demand.left_out(awake, capabilities)
+        return Offer(
+            name=worker_name(self._wishes.now, kind),
+            capabilities=capabilities,
+            engines=self._crew.engines(kind),
+            places=self._places(kind),
+            resting=resting,
+        )
 
-    @property
-    def _room(self) -> bool:
-        """Whether one more job would be started soon enough."""
-        in_hand = self._ready.qsize() + len(self._preparing)
-        engines_up = self._idle + self._running
-        return engines_up > 0 and self._idle + self._settings.queue_size > in_hand
+    def _places(self, kind: KindName) -> int:
+        """How many more jobs of a kind would be started soon enough.
 
-    async def _pop(self, popper: Popper) -> None:
-        """Ask for work whenever there is room, until told to stop."""
-        while not self._ended:
-            self._changed.clear()
-            if not self._room:
-                await wait_any(None, self._changed, *self._ends)
-                continue
-            asking = await self._ask(popper)
-            try:
-                assignment = None if asking.cancelled() else asking.result()
-            except Broken as broken:
-                self._break(str(broken))
-                return
-            if assignment is not None:
-                self._aside(self._preparing, self._prepare(assignment))
-            else:
-                hurry = (self._changed,) if popper.may_hurry else ()
-                await wait_any(popper.pause_seconds, *hurry, *self._ends)
+        An idle engine is not counted on for one kind when a job of another kind waits for it.
+        """
+        if not self._crew.up(kind):
+            return 0
+        others = sum(
+            self._unstarted(other)
+            for other in self._kinds
+            if other != kind and self._crew.shares(kind, other)
+        )
+        idle = max(0, self._crew.idle(kind) - others)
+        ahead = self._wishes.now.queue_size
+        if ahead:
+            ahead = max(ahead, self._paces[kind].ahead(self._crew.engines(kind)))
+        return idle + ahead - self._unstarted(kind)
 
-    async def _ask(self, popper: Popper) -> asyncio.Task[Assignment | None]:
-        """One call for work; hung up when the worker stops meanwhile, or wants something else."""
-        answered = asyncio.Event()
-        asking = asyncio.create_task(popper.pop())
-        asking.add_done_callback(lambda _: answered.set())
-        news = False
-        while not answered.is_set():
-            self._changed.clear()
-            if self._ended or not self._room or popper.outdated:
-                await popper.hang_up(asking, self._abort)
-                break
-            await wait_any(None, answered, self._changed, *self._ends)
-            news = news or self._changed.is_set()
-        if news:
-            self._changed.set()
-        return asking
+    def _unstarted(self, kind: KindName) -> int:
+        return self._unprepared[kind] + self._crew.desk.count(kind)
 
-    async def _prepare(self, assignment: Assignment) -> None:
-        """Fetch what the job needs while the engines are busy with others."""
+    def _receive(self, assignments: list[Assignment]) -> None:
+        """Have what came in one pop prepared, while the engines are busy with others."""
+        first = assignments[0]
+        self._paces[first.kind].called(first.popped_at - first.asked_at)
+        sources = Sources(self._api)
+        for assignment in assignments:
+            self._unprepared[assignment.kind] += 1
+            self._aside(self._preparing, self._prepare(assignment, sources))
+
+    async def _prepare(self, assignment: Assignment, sources: Sources) -> None:
         try:
-            assignment.job = await image.prepare(self._api, self._settings, assignment)
+            kind = KINDS[assignment.kind]
+            assignment.job = await kind.prepare(sources, self._wishes.now, assignment)
         except Unfit as unfit:
             self._aside(self._delivering, self._delivery.fault(assignment, str(unfit), unfit.notes))
         except Exception as error:
             log.exception("a job could not be prepared", job=assignment.ids[0])
             reason = f"a fault in the worker: {type(error).__name__}"
             self._aside(self._delivering, self._delivery.fault(assignment, reason))
+        finally:
+            self._unprepared[assignment.kind] -= 1
+        if assignment.job is not None:
+            self._crew.put(assignment)
+
+    def _made(self, assignment: Assignment, outcome: list[Artifact] | JobFault) -> None:
+        """Deliver what an engine made, or why it did not, while it goes on to the next."""
+        if assignment.run_seconds is not None:
+            waited_seconds = time.monotonic() - assignment.run_seconds - assignment.popped_at
+            self._paces[assignment.kind].ran(assignment.run_seconds, waited_seconds)
+        if isinstance(outcome, JobFault):
+            delivery = self._delivery.fault(assignment, str(outcome), outcome.notes)
         else:
-            self._ready.put_nowait(assignment)
-
-    async def _lane(self, runner: Runner) -> None:
-        """One engine's work. Without an engine, what is left is given back."""
-        while True:
-            lost = await self._bring_up(runner)
-            self._idle += lost is None
-            self._changed.set()
-            assignment = await self._ready.get()
-            self._idle -= lost is None
-            if assignment is None:
-                return
-            if lost is not None:
-                self._aside(self._delivering, self._delivery.fault(assignment, lost))
-                continue
-            self._running += 1
-            try:
-                await self._run(runner, assignment)
-            finally:
-                self._running -= 1
-                self._changed.set()
-
-    async def _bring_up(self, runner: Runner) -> str | None:
-        """Why there is no engine, or None when there is one."""
-        if self._abort.is_set():
-            return STOPPED
-        if runner.alive:
-            return None
-        try:
-            await runner.open()
-        except Broken as broken:
-            if self._abort.is_set():
-                return STOPPED
-            self._break(str(broken))
-            return str(broken)
-        return None
-
-    async def _run(self, runner: Runner, assignment: Assignment) -> None:
-        try:
-            if self._abort.is_set():
-                raise JobFault(STOPPED)
-            artifacts = await runner.run(assignment)
-        except JobFault as fault:
-            reason = STOPPED if self._abort.is_set() else str(fault)
-            self._aside(self._delivering, self._delivery.fault(assignment, reason, fault.notes))
-        else:
-            self._aside(self._delivering, self._delivery.results(assignment, artifacts))
+            self._demand.used(assignment.model)
+            delivery = self._delivery.results(assignment, outcome)
+        self._aside(self._delivering, delivery)
 
     def _aside(self, tasks: set[asyncio.Task[None]], coroutine: Coroutine[Any, Any, None]) -> None:
         """Let something run beside the rest, held so that the end can wait for it."""
@@ -242,9 +255,24 @@ class Shift:
 
         def done(finished: asyncio.Task[None]) -> None:
             tasks.discard(finished)
-            self._changed.set()
+            self._bell.ring()
 
         task.add_done_callback(done)
+
+    async def _watch(self) -> None:
+        """Tell of the drain; when it is not to be waited for, make the engines give up."""
+        await wait_any(None, self._stop, self._abort)
+        in_hand = sum(self._unstarted(kind) for kind in self._kinds)
+        in_hand += self._crew.running + len(self._delivering)
+        log.info("draining", in_hand=in_hand)
+        self._observe(events.Draining(in_hand))
+        await self._abort.wait()
+        self._stop.set()
+        self._bell.ring()
+        self._observe(events.Draining(in_hand, at_once=True))
+        await self._crew.cancel()
+        await asyncio.sleep(GIVE_UP_SECONDS_MAX)
+        await self._crew.close(at_once=True)
 
     async def _last_words(self) -> None:
         """Wait for the deliveries; not for long once nobody wants to wait."""

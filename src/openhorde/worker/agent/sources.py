@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Source images: from a URL or base64 to bytes, within bounds."""
 
+import asyncio
 import base64
 import binascii
 from typing import Literal
@@ -15,10 +16,37 @@ TRIES = 3
 Role = Literal["source_image", "source_mask"]
 
 
-async def fetch_source(api: HordeApi, assignment: Assignment, given: str, role: Role) -> bytes:
-    """The bytes of a source. Raises Unfit, with a note for the requester, when there are none."""
-    if given.startswith(("http://", "https://")):
-        return await _download(api, assignment, given, role)
+class Sources:
+    """The sources of the jobs of one pop. What several of them name is downloaded once."""
+
+    def __init__(self, api: HordeApi) -> None:
+        self._api = api
+        self._downloads: dict[str, asyncio.Task[bytes]] = {}
+
+    async def fetch(self, assignment: Assignment, given: str, role: Role) -> bytes:
+        """The bytes of a source. Raises Unfit, with a note for the requester, if there are none."""
+        if not given.startswith(("http://", "https://")):
+            return _decoded(given, role)
+        if given not in self._downloads:
+            seconds_max = assignment.reserve_seconds / TRIES
+            self._downloads[given] = asyncio.create_task(self._download(given, seconds_max))
+        try:
+            return await asyncio.shield(self._downloads[given])
+        except Away as error:
+            raise _unfit(role, "download_failed", str(error)) from error
+
+    async def _download(self, url: str, seconds_max: float) -> bytes:
+        for tries_left in reversed(range(TRIES)):
+            try:
+                return await self._api.get(url, SOURCE_BYTES_MAX, seconds_max)
+            except Away:
+                if not tries_left:
+                    raise
+        raise AssertionError("the last try returns or raises")
+
+
+def _decoded(given: str, role: Role) -> bytes:
+    """Base64, with or without the head of a data address."""
     encoded = given.partition(",")[2] if given.startswith("data:") else given
     if len(encoded) > SOURCE_BYTES_MAX * 4 // 3 + 4:
         raise _unfit(role, "parse_failed", f"more than {SOURCE_BYTES_MAX} bytes")
@@ -26,16 +54,6 @@ async def fetch_source(api: HordeApi, assignment: Assignment, given: str, role: 
         return base64.b64decode("".join(encoded.split()), validate=True)
     except (binascii.Error, ValueError) as error:
         raise _unfit(role, "parse_failed", f"it is not base64: {error}") from error
-
-
-async def _download(api: HordeApi, assignment: Assignment, url: str, role: Role) -> bytes:
-    for tries_left in reversed(range(TRIES)):
-        try:
-            return await api.get(url, SOURCE_BYTES_MAX, assignment.reserve_seconds / TRIES)
-        except Away as error:
-            if not tries_left:
-                raise _unfit(role, "download_failed", str(error)) from error
-    raise AssertionError("the last try returns or raises")
 
 
 def _unfit(role: Role, value: Literal["parse_failed", "download_failed"], reason: str) -> Unfit:

@@ -7,12 +7,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import structlog
 
-from openhorde.worker.agent import image
+from openhorde.wire.work import StepReport
 from openhorde.worker.agent.api import Away, HordeApi, Refused
 from openhorde.worker.agent.backoff import Backoff
+from openhorde.worker.agent.wishes import Wishes
 from openhorde.worker.backends.base import ReportProgress
-from openhorde.worker.settings import WorkerSettings
 
+PATH = "generate/progress"
+"""For jobs of any kind."""
 INTERVAL_SECONDS = 0.5
 UNKNOWN_STATUSES = (404, 405, 501)
 
@@ -22,8 +24,8 @@ log = structlog.get_logger(__name__)
 class StepReports:
     """Reports steps of running jobs; never again once the horde turns out not to know of it."""
 
-    def __init__(self, settings: WorkerSettings, api: HordeApi) -> None:
-        self._settings = settings
+    def __init__(self, wishes: Wishes, api: HordeApi) -> None:
+        self._wishes = wishes
         self._api = api
         self._unknown = False
 
@@ -56,13 +58,12 @@ class StepReports:
         latest: asyncio.Queue[tuple[int, int]],
         on_cancelled: Callable[[], Awaitable[None]],
     ) -> None:
-        backoff = Backoff(self._settings.retry_seconds, self._settings.retry_seconds_max)
+        settings = self._wishes.now
+        backoff = Backoff(settings.retry_seconds, settings.retry_seconds_max)
         while not self._unknown:
             step, steps = await latest.get()
             try:
-                cancelled = await self._api.report_steps(
-                    image.PROGRESS_PATH, image.steps_body(job_id, step, steps)
-                )
+                cancelled = await self._api.report_steps(PATH, _body(job_id, step, steps))
             except Refused as error:
                 if error.status in UNKNOWN_STATUSES and error.rc is None:
                     self._unknown = True
@@ -80,3 +81,8 @@ class StepReports:
                 backoff.reset()
                 pause_seconds = INTERVAL_SECONDS
             await asyncio.sleep(pause_seconds)
+
+
+def _body(job_id: str, step: int, steps: int) -> StepReport:
+    steps = max(1, steps)
+    return StepReport(id=job_id, step=max(0, min(step, steps)), steps=steps)

@@ -2,7 +2,7 @@
 """The face every engine has: what it can do, and how it does a job of some kind."""
 
 from collections.abc import Callable
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from msgspec import Struct, field
 
@@ -22,12 +22,16 @@ Feature = Literal[
 class Capabilities(Struct, kw_only=True, frozen=True):
     """What an engine offers once it is open, of each kind of work.
 
-    Pictures: `models`, `samplers`, `features`, `control_types`, `post_processors`, and `pixels_max`
-    (width x height, None unbounded). Alchemy: `forms`. Text: `text_models` and the most tokens of
-    an answer and of the whole.
+    Pictures: `models` (of which `warm_models` need no loading), how many bytes each takes in memory
+    as far as that is known and how many there are for all (0: not told), `samplers`, `features`,
+    `control_types`, `post_processors`, and `pixels_max` (width x height, None unbounded). Alchemy:
+    `forms`. Text: `text_models` and the most tokens of an answer and of the whole.
     """
 
     models: list[str] = field(default_factory=list)
+    warm_models: list[str] = field(default_factory=list)
+    model_bytes: dict[str, int] = field(default_factory=dict)
+    memory_bytes: int = 0
     samplers: list[str] = field(default_factory=list)
     features: list[Feature] = field(default_factory=list)
     control_types: list[str] = field(default_factory=list)
@@ -39,12 +43,27 @@ class Capabilities(Struct, kw_only=True, frozen=True):
     context_tokens_max: int = 0
 
 
+class InMemory(Struct, kw_only=True, frozen=True):
+    """A model, or another part of an engine, that is loaded: on the device that computes, or kept
+    ready in RAM. `name` as the engine calls it."""
+
+    name: str
+    size_bytes: int
+    place: Literal["device", "ram"]
+
+
 class Adapter(Struct, kw_only=True, frozen=True):
-    """A LoRA to apply, by the name of its file. Strengths: for the model and its text encoder."""
+    """A LoRA to apply, by the name of its file, or by version id or URL once it was fetched.
+
+    Strengths: for the model and its text encoder. `trigger` is put into the prompt as the file's
+    nearest trigger word; "any" takes its first.
+    """
 
     name: str
     model: float = 1.0
     clip: float = 1.0
+    is_version: bool = False
+    trigger: str | None = None
 
 
 class Embedding(Struct, kw_only=True, frozen=True):
@@ -60,6 +79,9 @@ class PictureJob(Struct, kw_only=True, frozen=True, tag="picture"):
 
     `source` and `mask` are encoded image files; where the mask is white, or without one where the
     source is transparent, an inpainting draws anew. `repaint` tells inpainting from img2img.
+    With a `control_type` the source is what guides the drawing: it is turned into a control map,
+    or is one (`image_is_control`), and with `return_control_map` that map is the result.
+    `post_processing` names what to do to each picture afterwards, in order.
     """
 
     id: str
@@ -84,6 +106,12 @@ class PictureJob(Struct, kw_only=True, frozen=True, tag="picture"):
     censor: bool = False
     loras: list[Adapter] = field(default_factory=list)
     embeddings: list[Embedding] = field(default_factory=list)
+    control_type: str | None = None
+    control_strength: float = 1.0
+    image_is_control: bool = False
+    return_control_map: bool = False
+    post_processing: list[str] = field(default_factory=list)
+    facefixer_strength: float | None = None
 
 
 class FormJob(Struct, kw_only=True, frozen=True, tag="form"):
@@ -125,7 +153,9 @@ class Note(Struct, kw_only=True, frozen=True):
     type: Literal[
         "lora", "ti", "censorship", "source_image", "source_mask", "batch_index", "information"
     ]
-    value: Literal["download_failed", "parse_failed", "baseline_mismatch", "nsfw", "see_ref"]
+    value: Literal[
+        "download_failed", "parse_failed", "baseline_mismatch", "nsfw", "csam", "see_ref"
+    ]
     ref: str | None = None
 
 
@@ -148,6 +178,10 @@ class JobFault(Exception):
     def __init__(self, reason: str, notes: list[Note] | None = None) -> None:
         super().__init__(reason)
         self.notes = notes or []
+
+
+class EngineLost(JobFault):
+    """This job cannot be done, for the engine is not there any more; it is to be opened anew."""
 
 
 class Cancelled(Exception):
@@ -173,4 +207,13 @@ class Backend(Protocol):
         Asks `cancelled` at least once a step. Raises JobFault or Cancelled; anything else that is
         raised counts as a fault of the job too.
         """
+        ...
+
+
+@runtime_checkable
+class KeepsModels(Protocol):
+    """An engine that can tell what it has in memory."""
+
+    def in_memory(self) -> list[InMemory]:
+        """What is loaded, the last used first."""
         ...

@@ -14,10 +14,21 @@ import threading
 from typing import BinaryIO
 
 from openhorde.worker.backends import messages
-from openhorde.worker.backends.base import Backend, Cancelled, Job, JobFault
+from openhorde.worker.backends.base import (
+    Backend,
+    Cancelled,
+    EngineLost,
+    InMemory,
+    Job,
+    JobFault,
+    KeepsModels,
+)
 from openhorde.worker.backends.registry import make_backend
+from openhorde.worker.settings import WorkerSettings
 
 PR_SET_PDEATHSIG = 1
+LOST_STATUS = 75
+"""Ends a process whose engine is a server that went away: "try again later", by convention."""
 
 
 def main() -> None:
@@ -51,9 +62,8 @@ class _Child:
         backend: Backend | None = None
         while True:
             match self._waiting.get():
-                case messages.Open(settings):
-                    backend = make_backend(settings)
-                    self._open(backend)
+                case messages.Open(name, settings):
+                    backend = self._open(name, settings)
                 case messages.Run(job) if backend is not None:
                     self._run(backend, job)
 
@@ -66,15 +76,18 @@ class _Child:
         # The main thread may be deep in an engine; nobody is left to hear of a tidy end.
         os._exit(0)
 
-    def _open(self, backend: Backend) -> None:
+    def _open(self, name: str, settings: WorkerSettings) -> Backend | None:
         try:
+            backend = make_backend(settings, name)
             capabilities = backend.open()
         except Exception as error:
             self._say(messages.Unable(_reason(error)))
-        else:
-            self._say(messages.Ready(capabilities))
+            return None
+        self._say(messages.Ready(capabilities, _in_memory(backend)))
+        return backend
 
     def _run(self, backend: Backend, job: Job) -> None:
+        outcome: messages.Done | messages.Faulted
         try:
             artifacts = backend.run(
                 job,
@@ -82,13 +95,19 @@ class _Child:
                 lambda: job.id in self._cancelled,
             )
         except Cancelled:
-            self._say(messages.Faulted(job.id, "cancelled"))
+            outcome = messages.Faulted(job.id, "cancelled")
+        except EngineLost as lost:
+            self._say(messages.Faulted(job.id, str(lost), lost.notes))
+            os._exit(LOST_STATUS)  # The worker opens another one, and asks for nothing meanwhile.
         except JobFault as fault:
-            self._say(messages.Faulted(job.id, str(fault), fault.notes))
+            outcome = messages.Faulted(job.id, str(fault), fault.notes)
         except Exception as error:
-            self._say(messages.Faulted(job.id, _reason(error)))
+            outcome = messages.Faulted(job.id, _reason(error))
         else:
-            self._say(messages.Done(job.id, artifacts))
+            outcome = messages.Done(job.id, artifacts)
+        if isinstance(backend, KeepsModels):
+            self._say(messages.Holds(_in_memory(backend)))
+        self._say(outcome)
         self._cancelled.discard(job.id)
 
     def _say(self, message: messages.FromEngine) -> None:
@@ -97,6 +116,10 @@ class _Child:
             self._outgoing.flush()
         except BrokenPipeError:
             os._exit(0)
+
+
+def _in_memory(backend: Backend) -> list[InMemory]:
+    return backend.in_memory() if isinstance(backend, KeepsModels) else []
 
 
 def _reason(error: Exception) -> str:

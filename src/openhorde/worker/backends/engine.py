@@ -10,7 +10,7 @@ from collections.abc import Callable
 import msgspec
 
 from openhorde.worker.backends import messages
-from openhorde.worker.backends.base import Artifact, Capabilities, Job, JobFault
+from openhorde.worker.backends.base import Artifact, Capabilities, InMemory, Job, JobFault
 from openhorde.worker.settings import WorkerSettings
 
 OPEN_SECONDS_MAX = 900.0
@@ -24,11 +24,14 @@ class EngineDied(Exception):
 
 
 class Engine:
-    """One engine in a process of its own. One job at a time."""
+    """One engine of the backend `name`, in a process of its own. One job at a time."""
 
-    def __init__(self, settings: WorkerSettings) -> None:
+    def __init__(self, settings: WorkerSettings, name: str) -> None:
+        self.name = name
         # An engine talks to nobody, so it need not know the key.
         self._settings = msgspec.structs.replace(settings, api_key="")
+        self.in_memory: list[InMemory] = []
+        """What it had in memory when it was last heard of."""
         self._process: asyncio.subprocess.Process | None = None
         self._job_id: str | None = None
 
@@ -42,6 +45,12 @@ class Engine:
         """The operating system's id of the process, while it runs."""
         return self._process.pid if self._process is not None and self.alive else None
 
+    async def ended(self) -> str:
+        """Wait until the process is gone, while it has no job; returns how it ended."""
+        if self._process is not None:
+            await self._process.wait()
+        return await self._how_it_ended()
+
     async def open(self) -> Capabilities:
         """Start the process and its engine. Raises EngineDied, and then nothing is left running."""
         self._process = await asyncio.create_subprocess_exec(
@@ -52,7 +61,7 @@ class Engine:
         )
         try:
             async with asyncio.timeout(OPEN_SECONDS_MAX):
-                await self._say(messages.Open(self._settings))
+                await self._say(messages.Open(self.name, self._settings))
                 answer = await self._hear()
         except TimeoutError:
             await self.kill()
@@ -61,6 +70,7 @@ class Engine:
             await self.kill()
             raise
         if isinstance(answer, messages.Ready):
+            self.in_memory = answer.in_memory
             return answer.capabilities
         await self.kill()
         reason = answer.reason if isinstance(answer, messages.Unable) else "it spoke out of turn"
@@ -119,6 +129,8 @@ class Engine:
             match await self._hear():
                 case messages.Progress(job_id, step, steps) if job_id == job.id:
                     on_progress(step, steps)
+                case messages.Holds(in_memory):
+                    self.in_memory = in_memory
                 case messages.Done(job_id, artifacts) if job_id == job.id:
                     return artifacts
                 case messages.Faulted(job_id, reason, notes) if job_id == job.id:

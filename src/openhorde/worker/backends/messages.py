@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import msgspec
 from msgspec import Struct, field
 
-from openhorde.worker.backends.base import Artifact, Capabilities, Job, Note
+from openhorde.worker.backends.base import Artifact, Capabilities, InMemory, Job, Note
 from openhorde.worker.settings import WorkerSettings
 
 LENGTH_BYTES = 4
@@ -18,8 +18,9 @@ FRAME_BYTES_MAX = 1 << 30
 
 
 class Open(Struct, tag="open"):
-    """To the engine, first: become what the settings say."""
+    """To the engine, first: become the backend of this name, as the settings say."""
 
+    backend: str
     settings: WorkerSettings
 
 
@@ -36,9 +37,10 @@ class Cancel(Struct, tag="cancel"):
 
 
 class Ready(Struct, tag="ready"):
-    """From the engine: open, and this is what it can do."""
+    """From the engine: open, and this is what it can do, and has in memory already."""
 
     capabilities: Capabilities
+    in_memory: list[InMemory] = field(default_factory=list)
 
 
 class Unable(Struct, tag="unable"):
@@ -53,6 +55,12 @@ class Progress(Struct, tag="progress"):
     job_id: str
     step: int
     steps: int
+
+
+class Holds(Struct, tag="holds"):
+    """From the engine, before the end of a job: this is what it has in memory now."""
+
+    in_memory: list[InMemory]
 
 
 class Done(Struct, tag="done"):
@@ -71,7 +79,7 @@ class Faulted(Struct, tag="faulted"):
 
 
 ToEngine = Open | Run | Cancel
-FromEngine = Ready | Unable | Progress | Done | Faulted
+FromEngine = Ready | Unable | Progress | Holds | Done | Faulted
 
 
 def _encode_path(value: Any) -> str:

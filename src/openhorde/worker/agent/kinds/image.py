@@ -1,21 +1,32 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Image work on the wire: what is asked for at a pop, what a job means, how a result is told."""
 
+import base64
 import random
 from typing import Any
 
-import msgspec
-
-from openhorde.wire.requests import GenerationMetadata
-from openhorde.wire.work import ImageJob, ImagePop, ImageSubmit, StepReport
-from openhorde.worker.agent.api import HordeApi, agent_words
+from openhorde.wire.work import ImageJob, ImagePop, ImageSubmit, ResultState
+from openhorde.worker.agent.adapters import fetch_adapters
+from openhorde.worker.agent.api import agent_words
 from openhorde.worker.agent.assignment import TTL_SECONDS_UNSAID, Assignment, Unfit
-from openhorde.worker.agent.sources import fetch_source
+from openhorde.worker.agent.kinds.base import (
+    UPLOADED,
+    Offer,
+    decoded,
+    fault_metadata,
+    metadata,
+    names_left,
+    read_ids,
+    seconds_or,
+    upload_url,
+)
+from openhorde.worker.agent.sources import Sources
 from openhorde.worker.backends.base import (
     Adapter,
     Artifact,
     Capabilities,
     Embedding,
+    JobFault,
     Note,
     PictureJob,
 )
@@ -23,24 +34,34 @@ from openhorde.worker.settings import WorkerSettings
 
 POP_PATH = "generate/pop"
 SUBMIT_PATH = "generate/submit"
-PROGRESS_PATH = "generate/progress"
-NOTES_MAX = 50
-NOTE_CHARACTERS_MAX = 255
 SEEDS = 2**32
+ENGINES_MAX = 50
 
 
-def pop_body(settings: WorkerSettings, capabilities: Capabilities, resting: set[str]) -> ImagePop:
-    """What to ask for: what the engine can do, narrowed by the settings and the resting models."""
+def offered(capabilities: Capabilities) -> list[str]:
+    """See Kind.offered."""
+    return capabilities.models
+
+
+def wanted(settings: WorkerSettings, names: list[str]) -> list[str]:
+    """See Kind.wanted."""
+    return [name for name in names if name not in settings.models_to_skip]
+
+
+def pop_body(settings: WorkerSettings, offer: Offer) -> ImagePop:
+    """See Kind.pop_body. A pop brings one job, however many engines are free."""
+    capabilities = offer.capabilities
     features = capabilities.features
     pixels_max = settings.pixels_max
     if capabilities.pixels_max is not None:
         pixels_max = min(pixels_max, capabilities.pixels_max)
+    controlnet = settings.allow_controlnet and "controlnet" in features
     return ImagePop(
-        name=settings.worker_name,
-        models=[model for model in capabilities.models if model not in resting],
+        name=offer.name,
+        models=names_left(wanted(settings, capabilities.models), offer),
         bridge_agent=agent_words(settings),
         nsfw=settings.nsfw,
-        threads=settings.max_threads,
+        threads=max(1, min(offer.engines, ENGINES_MAX)),
         amount=settings.max_batch,
         priority_usernames=settings.priority_usernames,
         require_upfront_kudos=settings.require_upfront_kudos,
@@ -51,40 +72,40 @@ def pop_body(settings: WorkerSettings, capabilities: Capabilities, resting: set[
         allow_painting=settings.allow_painting and "inpainting" in features,
         allow_unsafe_ipaddr=settings.allow_unsafe_ip,
         allow_unsafe_ip=settings.allow_unsafe_ip,
-        allow_post_processing=False,
+        allow_post_processing=settings.allow_post_processing and "post_processing" in features,
+        allow_controlnet=controlnet,
+        allow_sdxl_controlnet=controlnet and settings.allow_sdxl_controlnet,
+        control_types=capabilities.control_types,
+        post_processors=capabilities.post_processors,
         allow_lora=settings.allow_lora and "lora" in features,
         limit_max_steps=settings.limit_max_steps,
         wait=settings.pop_wait_seconds,
     )
 
 
-def read_pop(answer: dict[str, Any]) -> Assignment | None:
-    """The jobs in a pop's answer; None when there are none.
-
-    A job that cannot be understood comes back without `wire`, so that it can be reported.
-    """
-    ids = answer.get("ids") or ([answer["id"]] if answer.get("id") else [])
+def read_pop(answer: dict[str, Any]) -> list[Assignment]:
+    """See Kind.read_pop. All jobs of an answer are drawn together."""
+    ids = read_ids(answer)
     if not ids:
-        return None
+        return []
     uploads = answer.get("r2_uploads") or [answer.get("r2_upload")]
-    ttl_seconds = answer.get("ttl")
-    try:
-        wire: ImageJob | None = msgspec.convert(_without_nulls(answer), ImageJob, strict=False)
-        wrong = None
-    except msgspec.ValidationError as error:
-        wire, wrong = None, str(error)
-    return Assignment(
-        ids=[str(job_id) for job_id in ids],
-        uploads=[uploads[index] if index < len(uploads) else None for index in range(len(ids))],
+    if not isinstance(uploads, list):
+        uploads = []
+    wire, wrong = decoded(answer, ImageJob)
+    assignment = Assignment(
+        kind="image",
+        ids=ids,
+        uploads=[upload_url(uploads[at]) if at < len(uploads) else None for at in range(len(ids))],
         model=str(answer.get("model") or ""),
-        ttl_seconds=ttl_seconds if isinstance(ttl_seconds, int | float) else TTL_SECONDS_UNSAID,
+        ttl_seconds=seconds_or(answer.get("ttl"), TTL_SECONDS_UNSAID),
         wire=wire,
         wrong=wrong,
     )
+    return [assignment]
 
 
 def described(assignment: Assignment) -> str:
-    """What is to be drawn, in a few words for the owner. Never the prompt, which is private."""
+    """See Kind.described."""
     wire: ImageJob | None = assignment.wire
     if wire is None:
         return "a job that cannot be understood"
@@ -93,8 +114,8 @@ def described(assignment: Assignment) -> str:
     return f"{what}, {payload.width}x{payload.height}, {payload.ddim_steps} steps"
 
 
-async def prepare(api: HordeApi, settings: WorkerSettings, assignment: Assignment) -> PictureJob:
-    """Fetch what the job needs and word it for an engine. Raises Unfit."""
+async def prepare(sources: Sources, settings: WorkerSettings, assignment: Assignment) -> PictureJob:
+    """See Kind.prepare."""
     wire: ImageJob | None = assignment.wire
     if wire is None:
         raise Unfit(f"the job cannot be understood: {assignment.wrong}")
@@ -103,9 +124,10 @@ async def prepare(api: HordeApi, settings: WorkerSettings, assignment: Assignmen
     payload = wire.payload
     source = mask = None
     if wire.source_image:
-        source = await fetch_source(api, assignment, wire.source_image, "source_image")
+        source = await sources.fetch(assignment, wire.source_image, "source_image")
         if wire.source_mask:
-            mask = await fetch_source(api, assignment, wire.source_mask, "source_mask")
+            mask = await sources.fetch(assignment, wire.source_mask, "source_mask")
+    await fetch_adapters(settings, assignment, payload)
     prompt, _, negative = (payload.prompt or "").partition("###")
     repaint = wire.source_processing in ("inpainting", "outpainting") or mask is not None
     strength = payload.denoising_strength
@@ -131,53 +153,68 @@ async def prepare(api: HordeApi, settings: WorkerSettings, assignment: Assignmen
         mask=mask,
         repaint=repaint,
         censor=bool(payload.use_nsfw_censor) or (settings.censor_nsfw and not settings.nsfw),
-        loras=[Adapter(name=one.name, model=one.model, clip=one.clip) for one in payload.loras],
+        loras=[
+            Adapter(
+                name=one.name,
+                model=one.model,
+                clip=one.clip,
+                is_version=one.is_version,
+                trigger=one.inject_trigger,
+            )
+            for one in payload.loras
+        ],
         embeddings=[
             Embedding(name=one.name, inject=one.inject_ti, strength=one.strength)
             for one in payload.tis
         ],
+        control_type=payload.control_type,
+        control_strength=strength or 1.0,
+        image_is_control=payload.image_is_control,
+        return_control_map=payload.return_control_map,
+        post_processing=list(payload.post_processing),
+        facefixer_strength=payload.facefixer_strength,
     )
 
 
-def steps_body(job_id: str, step: int, steps: int) -> StepReport:
-    """How it is told that a job is so many steps far."""
-    steps = max(1, steps)
-    return StepReport(id=job_id, step=min(step, steps), steps=steps)
+def uploads(assignment: Assignment, artifact: Artifact) -> bool:
+    """See Kind.uploads."""
+    if not artifact.media_type.startswith("image/") or not artifact.content:
+        raise JobFault("the engine made no picture")
+    return True
 
 
-def result_body(job_id: str, artifact: Artifact, generation: str, notes: list[Note]) -> ImageSubmit:
-    """How a result is handed in: `generation` is "R2" or base64."""
+def result_body(
+    assignment: Assignment, index: int, artifact: Artifact, uploaded: bool
+) -> ImageSubmit:
+    """See Kind.result_body. Without an upload the picture itself travels."""
+    notes = list(assignment.notes)
+    if len(assignment.ids) > 1:
+        notes.append(Note(type="batch_index", value="see_ref", ref=str(index)))
     return ImageSubmit(
-        id=job_id,
-        generation=generation,
+        id=assignment.ids[index],
+        generation=UPLOADED if uploaded else base64.b64encode(artifact.content).decode(),
         seed=artifact.seed,
-        state="censored" if artifact.censored else "ok",
+        state=_state(artifact),
         censored=artifact.censored,
-        gen_metadata=_metadata([*notes, *artifact.notes]),
+        gen_metadata=metadata([*notes, *artifact.notes]),
     )
+
+
+def _state(artifact: Artifact) -> ResultState:
+    if not artifact.censored:
+        return "ok"
+    return "csam" if any(note.value == "csam" for note in artifact.notes) else "censored"
 
 
 def fault_body(job_id: str, reason: str, notes: list[Note]) -> ImageSubmit:
-    """How a job is given back: with a seed, because the wire wants a number, and the reason."""
-    told = Note(type="information", value="see_ref", ref=reason)
+    """See Kind.fault_body. With a seed, because the wire wants a number."""
     return ImageSubmit(
         id=job_id,
         generation="faulted",
         seed=-1,
         state="faulted",
-        gen_metadata=_metadata([*notes, told]),
+        gen_metadata=fault_metadata(reason, notes),
     )
-
-
-def _metadata(notes: list[Note]) -> list[GenerationMetadata]:
-    return [
-        GenerationMetadata(
-            type=note.type,
-            value=note.value,
-            ref=note.ref[:NOTE_CHARACTERS_MAX] if note.ref is not None else None,
-        )
-        for note in notes[:NOTES_MAX]
-    ]
 
 
 def _seed(text: str | None) -> int:
@@ -187,12 +224,3 @@ def _seed(text: str | None) -> int:
         return int(text) % SEEDS
     except ValueError:
         return int.from_bytes(text.encode(), "little") % SEEDS
-
-
-def _without_nulls(value: Any) -> Any:
-    """On this wire an explicit null counts as absent."""
-    if isinstance(value, dict):
-        return {key: _without_nulls(one) for key, one in value.items() if one is not None}
-    if isinstance(value, list):
-        return [_without_nulls(one) for one in value]
-    return value

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""A text as it is written: piece by piece, to the first stop sequence, with a heartbeat each."""
+
+import random
+from collections.abc import Callable
+
+from openhorde.worker.backends.base import Artifact, Cancelled, ReportProgress, TextJob
+
+SEEDS = 2**31
+"""Engines take seeds of different sizes; all of them take this many."""
+
+
+def stop_sequences(job: TextJob) -> list[str]:
+    """Where the text is to end; at the end of its first line too, if it is to have one line."""
+    asked = [*job.stop_sequences, *(job.sampling.get("stop_sequence") or [])]
+    if job.sampling.get("singleline"):
+        asked.append("\n")
+    return list(dict.fromkeys(one for one in asked if one))
+
+
+class Writing:
+    """What an engine has written of a job so far. `seed` is what to give the engine."""
+
+    def __init__(self, job: TextJob, report: ReportProgress, cancelled: Callable[[], bool]) -> None:
+        self._job = job
+        self._report = report
+        self._cancelled = cancelled
+        self._text = ""
+        self._pieces = 0
+        self._stops = stop_sequences(job)
+        self._seed = job.seed if job.seed is not None else random.randrange(SEEDS)
+
+    @property
+    def seed(self) -> int:
+        """The job's seed, or one drawn for it, in the range that all engines take."""
+        return self._seed % SEEDS
+
+    @property
+    def stops(self) -> list[str]:
+        """The sequences at which the text ends; they are no part of it."""
+        return self._stops
+
+    def add(self, piece: str) -> bool:
+        """Take what comes next; True when the text is at its end, whatever the engine thinks."""
+        if not piece:
+            return False
+        self._pieces += 1
+        self._report(min(self._pieces, self._job.tokens_max), self._job.tokens_max)
+        known = len(self._text)
+        self._text += piece
+        ends = [self._text.find(stop, max(0, known - len(stop))) for stop in self._stops]
+        found = [end for end in ends if end >= 0]
+        if not found:
+            return False
+        self._text = self._text[: min(found)]
+        return True
+
+    def pulse(self) -> None:
+        """Raises Cancelled once nobody waits for the text any more."""
+        if self._cancelled():
+            raise Cancelled
+
+    def artifact(self) -> Artifact:
+        """The text, as a result."""
+        return Artifact(
+            content=self._text.encode("utf-8", "replace"),
+            media_type="text/plain",
+            seed=self._seed,
+        )

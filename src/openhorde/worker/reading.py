@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Where settings are read from: a YAML file, the environment, flags."""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import yaml
+
+from openhorde.worker.bridge_data import Warn, is_bridge_data, read_bridge_data
+from openhorde.worker.fields import SettingField, SettingsError
+
+RENAMED = {"backend": "backends"}
+"""Settings that had another name before, which is still understood."""
+
+
+def gathered(
+    fields: Sequence[SettingField],
+    environment_prefix: str,
+    yaml_path: Path | str | None,
+    environ: Mapping[str, str],
+    flags: Mapping[str, Any],
+    warn: Warn,
+) -> dict[str, Any]:
+    """What is set anywhere, as it stands there: flags win over the environment, that over YAML.
+
+    Raises SettingsError for a file that cannot be read. `warn` hears of each old name in use.
+    """
+    values: dict[str, Any] = {}
+    for source in (
+        _from_yaml(Path(yaml_path), fields, warn) if yaml_path is not None else {},
+        _from_environment(environ, environment_prefix),
+        {name: value for name, value in flags.items() if value is not None},
+    ):
+        for old, new in RENAMED.items():
+            if old in source:
+                warn(f"the setting {old} is now called {new}")
+        values |= {RENAMED.get(name, name): value for name, value in source.items()}
+    return values
+
+
+def checked(fields: Sequence[SettingField], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values in the types of their fields. Raises SettingsError, naming what is wrong."""
+    known = {described.name: described for described in fields}
+    for name in values:
+        if name not in known:
+            nearest = difflib.get_close_matches(name, known, n=1, cutoff=0)[0]
+            raise SettingsError(f"unknown setting {name!r}; the nearest known one is {nearest!r}")
+    return {name: known[name].read(value) for name, value in values.items()}
+
+
+def base_url(given: str) -> str:
+    """`http://host:7001`, `.../api`, `.../api/` and `.../api/v2/` all name the same horde."""
+    parts = urlsplit(given.strip())
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise SettingsError(f"horde_url: {given!r} is not an http or https address")
+    path = parts.path.rstrip("/")
+    for ending in ("/v2", "/api"):
+        path = path.removesuffix(ending)
+    return urlunsplit((parts.scheme, parts.netloc, path.rstrip("/"), "", ""))
+
+
+def _from_yaml(path: Path, fields: Sequence[SettingField], warn: Warn) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"cannot read {path}: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{path} is not YAML: {error}") from error
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise SettingsError(f"{path} must hold `setting: value` lines")
+    if is_bridge_data(path, values):
+        values = read_bridge_data(values, fields, warn)
+    for described in fields:
+        if described.is_path and isinstance(values.get(described.name), str):
+            values[described.name] = path.parent / Path(values[described.name]).expanduser()
+    return {str(name): value for name, value in values.items() if value is not None}
+
+
+def _from_environment(environ: Mapping[str, str], prefix: str) -> dict[str, Any]:
+    return {
+        name.removeprefix(prefix).lower(): value
+        for name, value in environ.items()
+        if name.startswith(prefix)
+    }
