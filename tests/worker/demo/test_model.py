@@ -46,6 +46,7 @@ def test_the_folder_is_small_and_says_what_it_is() -> None:
         "native_side_pixels": SIDE_PIXELS,
         "name": "openhorde_shapes",
         "baseline": "stable diffusion 1",
+        "harmless": True,
     }
     assert "AGPL-3.0-or-later" in (MODEL / "MODEL_CARD.md").read_text(encoding="utf-8")
 

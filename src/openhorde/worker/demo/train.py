@@ -74,7 +74,12 @@ def write_pipeline(
     )
     pipeline.to(dtype=torch.float16, silence_dtype_warnings=True)
     pipeline.save_pretrained(folder, safe_serialization=True)
-    about = {"native_side_pixels": SIDE_PIXELS, "name": MODEL_NAME, "baseline": BASELINE}
+    about = {
+        "native_side_pixels": SIDE_PIXELS,
+        "name": MODEL_NAME,
+        "baseline": BASELINE,
+        "harmless": True,
+    }
     (folder / "openhorde.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
 
 
