@@ -127,6 +127,44 @@ def tiny_safety_checker() -> Any:
     return checker
 
 
+def save_classifier(folder: Path, labels: list[str], favourite: int) -> Path:
+    """A tiny image classifier that is all but sure of one of its labels, whatever it sees."""
+    config = transformers.ViTConfig(
+        hidden_size=8,
+        intermediate_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=1,
+        image_size=16,
+        patch_size=8,
+        id2label=dict(enumerate(labels)),
+        label2id={label: index for index, label in enumerate(labels)},
+    )
+    model: Any = transformers.ViTForImageClassification(config)
+    torch.nn.init.zeros_(model.classifier.weight)
+    torch.nn.init.zeros_(model.classifier.bias)
+    with torch.no_grad():
+        model.classifier.bias[favourite] = 10.0
+    model.save_pretrained(folder)
+    transformers.ViTImageProcessorPil(size={"height": 16, "width": 16}).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def classifier(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Makes a classifier of the labels, which is sure of the one at that place."""
+
+    def make(labels: list[str], favourite: int) -> Path:
+        return save_classifier(tmp_path_factory.mktemp("classifier"), labels, favourite)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def easygoing(classifier: Callable[..., Path]) -> Path:
+    """A safety model that finds every picture decent."""
+    return classifier(["sfw", "nsfw"], 0)
+
+
 @pytest.fixture(scope="session")
 def models_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Holds `tiny`, `tiny-xl`, `careful` with a safety checker, `small-only` for 64x64 only."""
@@ -176,13 +214,20 @@ def models_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Studio:
     """A backend and short ways to draw with it: 64x64 pixels, two steps, unless told otherwise."""
 
-    def __init__(self, folder: Path, **changes: Any) -> None:
-        flags = {"models_folder": folder, "device": "cpu", "cpu_threads": 1, "models_in_memory": 2}
+    def __init__(self, folder: Path, safety_model: Path, **changes: Any) -> None:
+        flags = {
+            "models_folder": folder,
+            "device": "cpu",
+            "cpu_threads": 1,
+            "models_in_memory": 2,
+            "safety_model": safety_model,
+        }
         self.backend = DiffusersBackend(load_settings(None, None, flags | changes))
         self.capabilities = self.backend.open()
 
     def model(self, name: str) -> Model:
-        return self.backend._models.get(name)
+        assert self.backend._studio is not None
+        return self.backend._studio.models.get(name)
 
     def draw(
         self,
@@ -212,16 +257,16 @@ class Studio:
 
 
 @pytest.fixture(scope="session")
-def studio(models_folder: Path) -> Studio:
-    return Studio(models_folder)
+def studio(models_folder: Path, easygoing: Path) -> Studio:
+    return Studio(models_folder, easygoing)
 
 
 @pytest.fixture
-def open_studio(models_folder: Path) -> Callable[..., Studio]:
+def open_studio(models_folder: Path, easygoing: Path) -> Callable[..., Studio]:
     """Open another one: over the same models, or another folder; keywords are settings."""
 
     def open_one(folder: Path = models_folder, **changes: Any) -> Studio:
-        return Studio(folder, **changes)
+        return Studio(folder, changes.pop("safety_model", easygoing), **changes)
 
     return open_one
 

@@ -4,10 +4,12 @@
 from io import BytesIO
 from typing import Any, get_args
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from openhorde.wire.image import Sampler
+from openhorde.worker.backends.diffusers.samplers import make_scheduler
 
 
 @pytest.mark.parametrize("karras", [True, False])
@@ -58,3 +60,18 @@ def test_an_approximated_sampler_is_told(studio: Any) -> None:
     assert (note.type, note.value) == ("information", "see_ref")
     assert note.ref is not None
     assert note.ref.startswith("k_dpm_fast: drawn with")
+
+
+@pytest.mark.parametrize("sampler", ["k_euler", "k_dpmpp_2m", "k_heun", "k_lms", "k_dpm_2"])
+def test_karras_means_the_spacing_of_karras(studio: Any, sampler: str) -> None:
+    config = studio.model("tiny").scheduler_config
+    steps: dict[bool, Any] = {}
+    for karras in (True, False):
+        scheduler = make_scheduler(config, sampler, karras, [1])
+        scheduler.set_timesteps(8)
+        steps[karras] = sorted({round(float(sigma), 5) for sigma in scheduler.sigmas} - {0.0})
+    # Sigmas to the power of one seventh are evenly spaced.
+    roots = np.array(steps[True]) ** (1 / 7)
+    assert np.allclose(np.diff(roots), np.diff(roots)[0], rtol=1e-3)
+    roots = np.array(steps[False]) ** (1 / 7)
+    assert not np.allclose(np.diff(roots), np.diff(roots)[0], rtol=1e-2)

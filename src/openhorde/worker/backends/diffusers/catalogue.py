@@ -2,8 +2,9 @@
 """Which models there are on disk. Looks only: nothing is loaded, and torch is not needed.
 
 A model is a diffusers folder, or a `.safetensors` checkpoint. A folder may hold `openhorde.json`,
-a checkpoint `NAME.safetensors` may have `NAME.json` beside it: `name`, `baseline`, and
-`native_side_pixels` for a model that can only draw near that size. `NAME.config/` beside a
+a checkpoint `NAME.safetensors` may have `NAME.json` beside it: `name`, `baseline`,
+`native_side_pixels` for a model that can only draw near that size, and `harmless` for one that
+knows nothing indecent, so that its pictures need no check. `NAME.config/` beside a
 checkpoint is a diffusers folder without weights that tells how to read it; without one the
 configuration of the public model of its baseline is used.
 """
@@ -15,7 +16,7 @@ import msgspec
 from msgspec import Meta, Struct
 from safetensors import SafetensorError, safe_open
 
-from openhorde.worker.settings import Name
+from openhorde.worker.engine_settings import Name
 
 Kind = TypeVar("Kind")
 INDEX = "model_index.json"
@@ -40,6 +41,7 @@ class _Sidecar(Struct):
     name: Name | None = None
     baseline: str | None = None
     native_side_pixels: Annotated[int, Meta(ge=8, le=8192)] | None = None
+    harmless: bool = False
 
 
 class ModelCard(Struct, frozen=True, kw_only=True):
@@ -51,6 +53,12 @@ class ModelCard(Struct, frozen=True, kw_only=True):
     baseline: str | None = None
     native_side_pixels: int | None = None
     config: Path | None = None
+    harmless: bool = False
+
+    @property
+    def brings_checker(self) -> bool:
+        """Whether a checker of its pictures lies with it."""
+        return (self.path / "safety_checker").is_dir()
 
     @property
     def is_file(self) -> bool:
@@ -102,6 +110,7 @@ def _card(place: Path) -> ModelCard | None:
         baseline=sidecar.baseline,
         native_side_pixels=sidecar.native_side_pixels,
         config=config,
+        harmless=sidecar.harmless,
     )
 
 

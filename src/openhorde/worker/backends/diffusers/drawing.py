@@ -20,11 +20,11 @@ VAE_WHOLE_PIXELS_MAX = 1536 * 1536
 Size = tuple[int, int]
 
 
-class Drawn(Struct):
-    """A picture, and whether the safety checker blacked it out."""
+class Control(Struct):
+    """What guides a drawing: the pipeline that can follow it, and a map of any size."""
 
+    pipeline: Any
     picture: Image.Image
-    censored: bool = False
 
 
 class _Sources(Struct):
@@ -43,22 +43,24 @@ class Drawer:
         job: PictureJob,
         report: ReportProgress,
         cancelled: Callable[[], bool],
+        control: Control | None = None,
     ) -> None:
         self._model = model
+        self._control = control
         self._job = job
         self._report = report
         self._cancelled = cancelled
         self._passes = 1
         self._pass = 0
 
-    def draw(self, prompt: str, negative_prompt: str) -> list[Drawn]:
+    def draw(self, prompt: str, negative_prompt: str) -> list[Image.Image]:
         """One picture for each seed, at the size the job asks for."""
         job, model = self._job, self._model
         self._guided = job.cfg_scale > 1
         self._prompts = condition(
             model.from_text, prompt, negative_prompt, job.clip_skip, self._guided
         ).arguments()
-        sources = _sources(job)
+        sources = _sources(job) if self._control is None else _Sources()
         try:
             drawn = self._all(sources, job.seeds)
         except torch.OutOfMemoryError:
@@ -67,17 +69,18 @@ class Drawer:
             torch.cuda.empty_cache()
             drawn = [one for seed in job.seeds for one in self._all(sources, [seed])]
         asked = (job.width_pixels, job.height_pixels)
-        for one in drawn:
-            if one.picture.size != asked:
-                one.picture = one.picture.resize(asked, LANCZOS)
-            if sources.mask is not None and sources.picture is not None and not one.censored:
-                kept = ImageOps.fit(sources.picture, asked, LANCZOS)
-                one.picture = Image.composite(
-                    one.picture, kept, ImageOps.fit(sources.mask, asked, LANCZOS)
-                )
-        return drawn
+        return [self._fitted(picture, sources, asked) for picture in drawn]
 
-    def _all(self, sources: _Sources, seeds: list[int]) -> list[Drawn]:
+    def _fitted(self, picture: Image.Image, sources: _Sources, asked: Size) -> Image.Image:
+        """At the size asked for; what the mask does not show is the source's, to the pixel."""
+        if picture.size != asked:
+            picture = picture.resize(asked, LANCZOS)
+        if sources.mask is None or sources.picture is None:
+            return picture
+        kept = ImageOps.fit(sources.picture, asked, LANCZOS)
+        return Image.composite(picture, kept, ImageOps.fit(sources.mask, asked, LANCZOS))
+
+    def _all(self, sources: _Sources, seeds: list[int]) -> list[Image.Image]:
         job, model = self._job, self._model
         size: Size = (job.width_pixels, job.height_pixels)
         if model.card.native_side_pixels is not None:
@@ -86,10 +89,13 @@ class Drawer:
         twice = (
             job.hires_fix
             and sources.picture is None
+            and self._control is None
             and not model.only_masked
             and first_size[0] * first_size[1] < size[0] * size[1]
         )
         self._pass, self._passes = 0, 1 + twice
+        if self._control is not None:
+            return self._controlled(self._control, size, seeds)
         if sources.mask is not None and sources.picture is not None:
             return self._masked(sources.picture, sources.mask, size, seeds)
         if sources.picture is not None:
@@ -106,12 +112,21 @@ class Drawer:
         if not twice:
             return drawn
         self._pass = 1
-        pictures = [one.picture for one in drawn]
-        return self._from_images(pictures, size, seeds, job.hires_fix_strength)
+        return self._from_images(drawn, size, seeds, job.hires_fix_strength)
+
+    def _controlled(self, control: Control, size: Size, seeds: list[int]) -> list[Image.Image]:
+        return self._run(
+            control.pipeline,
+            seeds,
+            image=ImageOps.fit(control.picture, size, LANCZOS),
+            width=size[0],
+            height=size[1],
+            controlnet_conditioning_scale=float(self._job.control_strength),
+        )
 
     def _from_images(
         self, pictures: list[Image.Image], size: Size, seeds: list[int], strength: float
-    ) -> list[Drawn]:
+    ) -> list[Image.Image]:
         fitted = [ImageOps.fit(picture, size, LANCZOS) for picture in pictures]
         images = fitted if len(fitted) == len(seeds) else fitted * len(seeds)
         return self._run(self._model.from_image, seeds, image=images, strength=strength)
@@ -123,7 +138,7 @@ class Drawer:
         size: Size,
         seeds: list[int],
         strength: float | None = None,
-    ) -> list[Drawn]:
+    ) -> list[Image.Image]:
         return self._run(
             self._model.masked,
             seeds,
@@ -134,11 +149,9 @@ class Drawer:
             strength=strength if strength is not None else self._job.denoising_strength,
         )
 
-    def _run(self, pipeline: Any, seeds: list[int], **arguments: Any) -> list[Drawn]:
+    def _run(self, pipeline: Any, seeds: list[int], **arguments: Any) -> list[Image.Image]:
         job, model = self._job, self._model
         pipeline.scheduler = make_scheduler(model.scheduler_config, job.sampler, job.karras, seeds)
-        if hasattr(pipeline, "safety_checker"):
-            pipeline.safety_checker = model.safety_checker if job.censor else None
         pixels = job.width_pixels * job.height_pixels
         if pixels > VAE_WHOLE_PIXELS_MAX:
             pipeline.vae.enable_tiling()
@@ -159,10 +172,7 @@ class Drawer:
                 generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],
                 callback_on_step_end=self._step_ended,
             )
-        flags = getattr(made, "nsfw_content_detected", None) or [False] * len(made.images)
-        return [
-            Drawn(picture, bool(flag)) for picture, flag in zip(made.images, flags, strict=True)
-        ]
+        return list(made.images)
 
     def _step_ended(
         self, pipeline: Any, index: int, timestep: Any, tensors: dict[str, Any]

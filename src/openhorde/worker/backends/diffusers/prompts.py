@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Prompts as embeddings: long ones in chunks, and clip skip.
+"""Prompts as embeddings: weighted words, long ones in chunks, and clip skip.
 
-Done here because diffusers cuts prompts after 77 tokens, and its own `clip_skip` does not work
-with transformers 5.
+Done here because diffusers cuts prompts after 77 tokens and knows no weights, and its own
+`clip_skip` does not work with transformers 5.
 """
 
 from typing import Any
 
 import torch
 from msgspec import Struct
+
+from openhorde.worker.backends.diffusers.weights import parse
 
 CHUNKS_MAX = 8
 
@@ -54,8 +56,8 @@ def condition(
         layer = clip_skip + 1 if is_xl else clip_skip
         encoded = []
         for index, own in enumerate(chunks):
-            tokens = torch.cat(own + empty * (count - len(own)))
-            hidden, pools = _encode(encoder, tokens, layer, normed=not is_xl)
+            filled = own + empty * (count - len(own))
+            hidden, pools = _encode_weighted(encoder, filled, empty[0], layer, normed=not is_xl)
             encoded.append(hidden.reshape(1, -1, hidden.shape[-1]))
             pooled[index] = pools[:1] if pools is not None else None
         parts.append(encoded)
@@ -70,26 +72,53 @@ def condition(
     )
 
 
-def _chunks(pipeline: Any, tokenizer: Any, encoder: Any, text: str) -> list[torch.Tensor]:
-    """Token ids, each of shape (1, length): as many as the text needs, at least one."""
-    text = pipeline.maybe_convert_prompt(text, tokenizer)
+class _Chunk(Struct):
+    """Token ids as the encoder takes them, and the weight of each."""
+
+    ids: list[int]
+    weights: list[float]
+
+
+def _chunks(pipeline: Any, tokenizer: Any, encoder: Any, text: str) -> list[_Chunk]:
+    """As many chunks as the text needs, at least one."""
     length = min(tokenizer.model_max_length, encoder.config.max_position_embeddings)
-    ids = tokenizer(text, padding="max_length", max_length=length, truncation=True).input_ids
-    bare = tokenizer(text, add_special_tokens=False).input_ids
+    # What the tokenizer puts around no words at all belongs around every chunk.
+    around = tokenizer("").input_ids
+    first, last = around[0], around[-1]
+    ids: list[int] = []
+    weights: list[float] = []
+    for piece in parse(text):
+        words = pipeline.maybe_convert_prompt(piece.text, tokenizer)
+        own = tokenizer(words, add_special_tokens=False).input_ids
+        ids += own
+        weights += [piece.weight] * len(own)
     room = length - 2
-    if len(bare) <= room:
-        return [torch.tensor([ids])]
-    # What the tokenizer put around the words of the first chunk belongs around every chunk.
-    first, last = ids[:1], ids[-1:]
-    pieces = [bare[start : start + room] for start in range(0, len(bare), room)]
-    return [
-        torch.tensor([first + piece + last + [_pad(tokenizer)] * (room - len(piece))])
-        for piece in pieces[:CHUNKS_MAX]
-    ]
+    chunks = []
+    for start in range(0, max(1, len(ids)), room)[:CHUNKS_MAX]:
+        own = ids[start : start + room]
+        left = [_pad(tokenizer)] * (room - len(own))
+        shares = weights[start : start + room]
+        chunks.append(_Chunk([first, *own, last, *left], [1.0, *shares, 1.0, *[1.0] * len(left)]))
+    return chunks
 
 
 def _pad(tokenizer: Any) -> int:
     return int(tokenizer.pad_token_id or 0)
+
+
+def _encode_weighted(
+    encoder: Any, chunks: list[_Chunk], empty: _Chunk, layer: int, *, normed: bool
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """As `_encode`; a weighted word lies so much farther from where it would say nothing."""
+    tokens = torch.tensor([chunk.ids for chunk in chunks])
+    hidden, pools = _encode(encoder, tokens, layer, normed=normed)
+    weights = torch.tensor([chunk.weights for chunk in chunks])
+    if bool((weights != 1).any()):
+        nothing, _ = _encode(encoder, torch.tensor([empty.ids]), layer, normed=normed)
+        share = weights[..., None].to(hidden)
+        # A plain word stays as it is, to the last bit.
+        hidden = torch.where(share == 1, hidden, nothing + (hidden - nothing) * share)
+    return hidden, pools
 
 
 def _encode(

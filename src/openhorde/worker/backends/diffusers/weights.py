@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Prompt weights: `(words:1.2)`, `(words)` for 1.1 and `[words]` for its inverse, nested at will.
+
+A bracket after a backslash, and one without its partner, is an ordinary character.
+"""
+
+import re
+
+from msgspec import Struct
+
+STEP = 1.1
+WEIGHT_MAX = 5.0
+PARTNERS = {")": "(", "]": "["}
+EXPLICIT = re.compile(r":\s*([+-]?(?:\d+(?:\.\d*)?|\.\d+))\s*$")
+TOKEN = re.compile(r"\\[()\[\]\\]|[()\[\]]|[^()\[\]\\]+|\\", re.DOTALL)
+
+
+class Piece(Struct):
+    """Words of a prompt that share a weight; 1 is plain."""
+
+    text: str
+    weight: float = 1.0
+
+
+def parse(prompt: str) -> list[Piece]:
+    """The pieces of a prompt, in order; weights are within +-WEIGHT_MAX."""
+    tokens = TOKEN.findall(prompt)
+    partners = _partners(tokens)
+    pieces = [Piece("")]
+    starts: list[int] = []
+    closed = 0
+    for index, sign in enumerate(tokens):
+        if index not in partners:
+            pieces[-1].text += sign[1:] if sign in ("\\(", "\\)", "\\[", "\\]") else sign
+        elif sign in PARTNERS:
+            start = starts.pop()
+            factor = STEP if sign == ")" else 1 / STEP
+            if sign == ")" and len(pieces) > closed:
+                explicit = EXPLICIT.search(pieces[-1].text)
+                if explicit is not None:
+                    pieces[-1].text = pieces[-1].text[: explicit.start()]
+                    factor = float(explicit.group(1))
+            for piece in pieces[start:]:
+                piece.weight *= factor
+            closed = len(pieces)
+            pieces.append(Piece(""))
+        else:
+            starts.append(len(pieces))
+            pieces.append(Piece(""))
+    return _joined(pieces)
+
+
+def _partners(tokens: list[str]) -> set[int]:
+    """The places of those brackets that have a partner."""
+    waiting: list[int] = []
+    found: set[int] = set()
+    for index, token in enumerate(tokens):
+        if token in PARTNERS.values():
+            waiting.append(index)
+        elif token in PARTNERS and waiting and tokens[waiting[-1]] == PARTNERS[token]:
+            found |= {waiting.pop(), index}
+    return found
+
+
+def _joined(pieces: list[Piece]) -> list[Piece]:
+    """Without empty pieces; neighbours of one weight are one piece."""
+    joined: list[Piece] = []
+    for piece in pieces:
+        weight = max(-WEIGHT_MAX, min(WEIGHT_MAX, piece.weight))
+        if joined and joined[-1].weight == weight:
+            joined[-1].text += piece.text
+        elif piece.text:
+            joined.append(Piece(piece.text, weight))
+    return joined
