@@ -16,7 +16,7 @@ RUN_STAMP := $(VENV)/installed-to-run
 TEST_STAMP := $(VENV)/installed-to-test
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check format bench clean
+.PHONY: help demo up test browser check format bench clean
 
 help: ## list these commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -27,8 +27,11 @@ demo: $(RUN_STAMP) ## draw one picture with a horde of your own: make demo PROMP
 up: $(RUN_STAMP) ## run a horde here until Ctrl-C: server, database, worker (DATA=data PORT=7001)
 	@exec $(BIN)/horde up --data "$$DATA" --port "$$PORT"
 
-test: check ## everything CI runs: check, then all tests (PYTEST_OPTIONS="-k word")
+test: check browser ## everything CI runs: check, then all tests (PYTEST_OPTIONS="-k word")
 	$(BIN)/python -m pytest $(PYTEST_OPTIONS)
+
+browser:
+	@scripts/install-chromium.sh
 
 check: $(TEST_STAMP) ## formatting, lint, types and import rules
 	$(BIN)/ruff format --check

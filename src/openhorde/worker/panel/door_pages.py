@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The two pages that the doors show themselves: log in, and change the password. No scripts."""
+
+from http import HTTPStatus
+from importlib.resources import files
+from math import ceil
+from string import Template
+
+from starlette.responses import HTMLResponse, Response
+
+from openhorde.worker.panel.passwords import LENGTH_MIN
+
+PAGE = Template((files("openhorde.worker.panel") / "doors.html").read_text(encoding="utf-8"))
+FIELD = (
+    '<label for="{name}">{label}</label>'
+    '<input id="{name}" name="{name}" type="password" autocomplete="{filled_with}" required{more}>'
+)
+WRONG = "This is not the password."
+
+
+def login_page(notice: str = "", status: HTTPStatus = HTTPStatus.OK) -> Response:
+    """Asks for the password. `notice` is plain text of our own."""
+    return _page(
+        status,
+        action="/login",
+        heading="Worker's control panel",
+        lead="The worker wrote the password to its console when it started for the first time.",
+        notice=notice,
+        fields=_field("password", "Password", "current-password", " autofocus"),
+        button="Log in",
+        more="",
+    )
+
+
+def password_page(notice: str = "", status: HTTPStatus = HTTPStatus.OK) -> Response:
+    """Asks for the present password and a new one."""
+    return _page(
+        status,
+        action="/password",
+        heading="Change the password",
+        lead=f"At least {LENGTH_MIN} characters. Whoever else is logged in is logged out.",
+        notice=notice,
+        fields=_field("password", "Present password", "current-password", " autofocus")
+        + _field("fresh", "New password", "new-password")
+        + _field("again", "The new password again", "new-password"),
+        button="Change it",
+        more='<p class="back"><a href="/">Back to the panel</a></p>',
+    )
+
+
+def slowed_down(page: Response, pause_seconds: float) -> Response:
+    """A page for whoever has to wait before the next try."""
+    page.headers["Retry-After"] = str(ceil(pause_seconds))
+    return page
+
+
+def slow_down_words(pause_seconds: float) -> str:
+    """What to tell them."""
+    return f"Too many wrong passwords. Try again in {ceil(pause_seconds)} s."
+
+
+def _field(name: str, label: str, filled_with: str, more: str = "") -> str:
+    return FIELD.format(name=name, label=label, filled_with=filled_with, more=more)
+
+
+def _page(status: HTTPStatus, **parts: str) -> Response:
+    return HTMLResponse(PAGE.substitute(parts), status)
