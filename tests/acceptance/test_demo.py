@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""What a newcomer does first: `horde demo`, then `horde up` and a picture of one's own."""
+"""What a newcomer does first: `horde demo`, then `horde up` and what it tells one to type."""
 
+import json
 import re
+import shlex
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -34,6 +36,11 @@ def assert_shows_red_on_blue(file: Path) -> None:
     assert facts["seed"].isdigit()
 
 
+def assert_names_red_on_blue(caption: str) -> None:
+    """The caption of the picture names both colours and the shape."""
+    assert {"red", "circle", "blue"} <= set(re.findall(r"\w+", caption)), caption
+
+
 def test_the_demo_draws_what_it_is_asked_for(tmp_path: Path) -> None:
     out = tmp_path / "circle.webp"
     done = subprocess.run(
@@ -46,8 +53,9 @@ def test_the_demo_draws_what_it_is_asked_for(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     assert re.search(r"cost [\d.]+ kudos", done.stdout)
-    for part in ("start-up", "queue", "drawing", "download"):
+    for part in ("start-up", "queue", "drawing", "download", "looking"):
         assert re.search(rf"{part} [\d.]+ s", done.stdout), done.stdout
+    assert_names_red_on_blue(found(r"the horde sees: (.+)", done.stdout))
     assert_shows_red_on_blue(out)
 
 
@@ -74,6 +82,30 @@ def test_a_horde_that_is_started_again_knows_its_people(up: Running, tmp_path: P
             assert_shows_red_on_blue(out)
             assert up.stop(signal.SIGINT) == 0
     assert seen[0] == seen[1]
+
+
+def test_every_line_that_up_tells_one_to_type_works(up: Running, tmp_path: Path) -> None:
+    with up:
+        said = up.wait_for_word("Ctrl-C stops everything.")
+        url = found(r"is up at (\S+)", said)
+        drawing, captioning, writing, _ = [
+            [str(tmp_path / word) if word == "circle.webp" else word for word in shlex.split(line)]
+            for line in re.findall(r"^  \S*horde (.+)$", said, re.MULTILINE)
+        ]
+        run_horde(*drawing)
+        assert_shows_red_on_blue(tmp_path / "circle.webp")
+        assert_names_red_on_blue(run_horde(*captioning))
+        assert len(run_horde(*writing).split()) > 3
+        asked = (str(tmp_path / "circle.webp"), "--json", "--url", url)
+        [judged] = json.loads(run_horde("nsfw", *asked))
+        assert judged["nsfw"] is False
+        [interrogated] = json.loads(run_horde("interrogate", *asked))
+        assert interrogated["interrogation"]["colours"][0]["confidence"] > 0
+        kinds = {
+            worker["type"] for worker in json.loads(run_horde("status", *asked[1:]))["workers"]
+        }
+        assert kinds == {"image", "interrogation", "text"}
+        assert up.stop(signal.SIGINT) == 0
 
 
 def test_pictures_start_from_pictures(up: Running, tmp_path: Path) -> None:

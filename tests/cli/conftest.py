@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """A playing horde, and the command line in this process."""
 
+import logging
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,7 +24,17 @@ def playing() -> Iterator[PlayingHorde]:
 
 
 @pytest.fixture
-def run(playing: PlayingHorde, monkeypatch: pytest.MonkeyPatch) -> Run:
+def logging_as_before() -> Iterator[None]:
+    """A command that sets up logging must not leave the others a handler to its closed stream."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+@pytest.fixture
+def run(playing: PlayingHorde, monkeypatch: pytest.MonkeyPatch, logging_as_before: None) -> Run:
     """Run `horde ARGUMENTS` with the playing horde in the environment."""
     monkeypatch.setenv("OPENHORDE_URL", playing.url)
     monkeypatch.setenv("OPENHORDE_API_KEY", GOOD_KEY)

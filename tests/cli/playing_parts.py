@@ -25,8 +25,9 @@ async def add_operator(environment: Mapping[str, str], data: Path) -> str:
 
 def playing_parts(**changes: list[str]) -> Parts:
     """A server and a worker that start at once."""
+    play = f"import sys; sys.path.insert(0, {str(TESTS)!r}); from client.playing_horde import main"
     scripts = {
-        "server": [sys.executable, str(TESTS / "client" / "playing_horde.py")],
+        "server": [sys.executable, "-c", f"{play}; main()"],
         "worker": [sys.executable, str(TESTS / "cli" / "playing_worker.py")],
         **changes,
     }

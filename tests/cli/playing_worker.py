@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Plays the worker of a private horde: checks in, waits for SIGTERM, says that it drained."""
+"""Plays the worker of a private horde: checks in for all work, waits for SIGTERM, drains."""
 
 import json
 import os
@@ -9,13 +9,15 @@ import urllib.request
 
 def main() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-    body = json.dumps({"name": os.environ["OPENHORDE_WORKER_WORKER_NAME"]}).encode()
-    request = urllib.request.Request(
-        os.environ["OPENHORDE_WORKER_HORDE_URL"] + "/api/v2/generate/pop",
-        data=body,
-        headers={"apikey": os.environ["OPENHORDE_WORKER_API_KEY"]},
-    )
-    urllib.request.urlopen(request).close()
+    name = os.environ["OPENHORDE_WORKER_WORKER_NAME"]
+    pops = {"generate": name, "interrogate": f"{name} alchemist", "generate/text": f"{name} scribe"}
+    for path, known_as in pops.items():
+        request = urllib.request.Request(
+            f"{os.environ['OPENHORDE_WORKER_HORDE_URL']}/api/v2/{path}/pop",
+            data=json.dumps({"name": known_as}).encode(),
+            headers={"apikey": os.environ["OPENHORDE_WORKER_API_KEY"]},
+        )
+        urllib.request.urlopen(request).close()
     print("checked in", flush=True)
     signal.sigwait({signal.SIGTERM})
     print("drained", flush=True)

@@ -30,6 +30,35 @@ def test_status_shows_models_and_workers(run: Run, playing: PlayingHorde) -> Non
         assert words in result.stdout
 
 
+def test_status_tells_the_kinds_of_work_apart(run: Run, playing: PlayingHorde) -> None:
+    playing.models = [MODEL, {**MODEL, "name": "tiny/storyteller", "type": "text", "queued": 0}]
+    playing.workers = [
+        worker(type="interrogation", forms=["caption", "nsfw", "palette", "describe"], models=[]),
+        worker(type="text", name="Bob's scribe", models=["tiny/storyteller"]),
+    ]
+    result = run("status")
+    assert result.exit_code == 0, result.output
+    cells = [
+        [cell.strip() for cell in line.strip("│").split("│")]
+        for line in result.stdout.splitlines()
+        if line.startswith("│")
+    ]
+    assert cells[:3] == [
+        ["pictures", "3", "1.5 megapixelsteps", "0 megapixelsteps", "1", "1"],
+        ["texts", "2", "160 tokens", "40 tokens", "1", "2"],
+        ["forms", "7", "", "", "2", "4"],
+    ]
+    assert [row[5] for row in cells[3:5]] == ["1 min 5 s", "none"]
+    assert [row[:4] for row in cells[3:5]] == [
+        ["openhorde_shapes", "image", "1", "0.5 megapixelsteps"],
+        ["tiny/storyteller", "text", "1", "0 tokens"],
+    ]
+    assert [row[:4] for row in cells[5:]] == [
+        ["Bob's machine", "interrogation", "online", "caption, nsfw, palette ..."],
+        ["Bob's scribe", "text", "online", "tiny/storyteller"],
+    ]
+
+
 def test_status_of_an_empty_horde(run: Run) -> None:
     result = run("status")
     assert "Models: none online" in result.stdout
@@ -108,7 +137,10 @@ def test_the_version(run: Run) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["image", "status", "kudos", "demo", "up", "serve", "worker", "user", "db", "ledger"],
+    [
+        *("image", "caption", "nsfw", "interrogate", "text", "status", "kudos"),
+        *("demo", "up", "serve", "worker", "user", "db", "ledger"),
+    ],
 )
 def test_every_command_has_help(run: Run, command: str) -> None:
     assert f" {command} " in run("--help").stdout

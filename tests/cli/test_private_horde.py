@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from cli import playing_parts as playing
 from cli.conftest import program
-from client.playing_horde import GOOD_KEY
+from client.playing_horde import GOOD_KEY, KUDOS
 
 from openhorde.cli.children import Child
 from openhorde.cli.demo import demo_environment, run_demo
@@ -164,11 +164,13 @@ async def test_a_signal_stops_work_after_its_cleaning_up() -> None:
     assert steps == ["cleaning", "clean"]
 
 
-async def test_the_demo_draws_a_picture_and_leaves_nothing_behind(tmp_path: Path) -> None:
+async def test_the_demo_draws_a_picture_and_tells_what_it_shows(tmp_path: Path) -> None:
     out = tmp_path / "circle.png"
-    drawn = await run_demo("a red circle", out, None, playing.playing_parts())
-    assert drawn.files == [out]
-    assert list(drawn.seconds) == ["start-up", "queue", "drawing", "download"]
+    shown = await run_demo("a red circle", out, None, playing.playing_parts())
+    assert shown.drawn.files == [out]
+    assert list(shown.drawn.seconds) == ["start-up", "queue", "drawing", "download", "looking"]
+    assert shown.drawn.kudos == KUDOS + 1
+    assert shown.caption == "a red picture"
     assert read_facts(out)["steps"] == "20"
 
 
@@ -205,6 +207,8 @@ def test_up_stays_until_a_signal_and_ends_well(tmp_path: Path, number: signal.Si
         said = process.said  # type: ignore[attr-defined]
         assert "horde image 'a red circle on a blue background' --width 64" in said
         assert f"--api-key={GOOD_KEY}" in said
+        assert "horde caption circle.webp" in said
+        assert "horde text 'One day a red circle'" in said
         assert "horde worker --worker-name" in said
         assert str(tmp_path / "logs" / "worker.log") in said
         process.send_signal(number)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """The progress bar on a terminal and off it."""
 
+from dataclasses import replace
 from io import StringIO
 
 import msgspec
@@ -8,7 +9,7 @@ import pytest
 from client.playing_horde import DONE, DRAWING, WAITING, check
 from rich.console import Console
 
-from openhorde.cli.progress import RequestProgress, describe, steps_text
+from openhorde.cli.progress import RequestProgress, describe, steps_text, together
 from openhorde.cli.screen import duration_text, kudos_text
 from openhorde.cli.voice import Voice
 from openhorde.client import Drawing, Look
@@ -104,6 +105,25 @@ def test_a_request_done_at_the_first_look_was_all_drawing() -> None:
     progress = RequestProgress(Console(file=StringIO()), 1, clock=lambda: next(now))
     progress.show(looked(DONE))
     assert progress.times() == {"queue": 2.0, "drawing": 0.0}
+
+
+def test_several_requests_are_shown_as_one() -> None:
+    waiting = Look(queue_position=4, wait_seconds=20)
+    done = Look(finished=1, done=True)
+    faulted = Look(finished=1, done=True, faulted=True)
+    ended = Look(finished=1)
+    assert describe(together([waiting, drawn(3)]), 2) == ("drawing by machine 0, 0 of 2 finished")
+    assert describe(together([waiting, done, faulted]), 3) == (
+        "place 4 in the queue, 2 of 3 finished, about 20 s to go"
+    )
+    assert describe(together([ended, done]), 2) == "2 of 2 finished"
+    assert not together([ended, done]).done
+    assert together([done, faulted]).done
+    assert not together([done, faulted]).faulted
+    assert describe(together([faulted]), 1) == "failed"
+    impossible = Look(queue_position=1, is_possible=False)
+    assert not together([done, impossible]).is_possible
+    assert together([replace(impossible, processing=1), waiting]).is_possible
 
 
 def test_a_failed_request_says_so() -> None:

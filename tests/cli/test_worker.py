@@ -19,7 +19,7 @@ from openhorde.worker.settings import settings_fields
 
 
 def test_every_setting_is_an_option(run: Run) -> None:
-    text = run("worker", "--help").stdout
+    text = run("worker", "run", "--help").stdout
     for field in settings_fields():
         option = {"horde_url": "--url"}.get(field.name, "--" + field.name.replace("_", "-"))
         assert option in text
@@ -43,8 +43,15 @@ def test_the_worker_reads_the_variables_of_all_commands() -> None:
     ("event", "entry"),
     [
         (events.Delivered("1", 6.5), ("delivered", {"job": "1", "kudos": 6.5})),
-        (events.Idle(), ("idle", {})),
-        (events.Idle({"models": 2, "nsfw": 0}), ("idle", {"waiting_but_unfit": {"models": 2}})),
+        (events.Idle(kind="text"), ("idle", {"kind": "text"})),
+        (
+            events.Idle({"models": 2, "nsfw": 0}),
+            ("idle", {"kind": "image", "waiting_but_unfit": {"models": 2}}),
+        ),
+        (
+            events.Maintenance("by its owner", "text"),
+            ("in maintenance", {"kind": "text", "message": "by its owner"}),
+        ),
         (events.Stopped(1), ("stopped", {"status": 1})),
         (events.Progress("1", 1, 20), None),
     ],
@@ -57,8 +64,10 @@ def test_idling_on_is_not_news() -> None:
     log = WorkerLog()
     assert log.entry(events.Idle()) is not None
     assert log.entry(events.Idle()) is None
-    log.entry(events.Delivered("1", 1.0))
+    assert log.entry(events.Idle(kind="text")) is not None
+    log.entry(events.Popped(["1"], "a model", "a picture"))
     assert log.entry(events.Idle()) is not None
+    assert log.entry(events.Idle(kind="text")) is None
 
 
 def test_a_child_is_the_command_it_was_told_to_be() -> None:
@@ -77,7 +86,7 @@ def test_a_child_of_nobody_does_not_start() -> None:
 def test_children_end_when_their_parent_is_killed(playing: PlayingHorde) -> None:
     script = (
         "import subprocess, sys; from openhorde.cli.children import horde_command; "
-        "subprocess.run(horde_command('worker', '--backend', 'fake', '--url', sys.argv[1]))"
+        "subprocess.run(horde_command('worker', '--backends', 'fake', '--url', sys.argv[1]))"
     )
     command = [sys.executable, "-c", script, playing.url]
     with program(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as parent:

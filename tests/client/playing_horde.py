@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""A small HTTP server on the loopback that plays a horde by script.
-
-Run as a program it plays the server of a private horde, on OPENHORDE_PORT.
-"""
+"""A small HTTP server on the loopback that plays a horde by script."""
 
 import asyncio
 import base64
@@ -11,13 +8,15 @@ import os
 import socket
 import threading
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any
 
 import uvicorn
+from client.playing_alchemy import PlayingAlchemy
+from client.playing_text import PlayingTexts
 from PIL import Image
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -101,6 +100,8 @@ class PlayingHorde:
     left: threading.Event = field(default_factory=threading.Event)
     inline: bool = False
     warnings: list[dict[str, str]] | None = None
+    alchemy: PlayingAlchemy = field(default_factory=PlayingAlchemy)
+    texts: PlayingTexts = field(default_factory=PlayingTexts)
     user: dict[str, Any] = field(default_factory=dict)
     workers: list[dict[str, Any]] = field(default_factory=list)
     models: list[dict[str, Any]] = field(default_factory=list)
@@ -129,6 +130,7 @@ class PlayingHorde:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind((HOST, self.port))
             self.port = listener.getsockname()[1]
+            self.alchemy.url = self.url
             # Connections are taken from here on, so nobody has to wait for the thread.
             listener.listen()
             config = uvicorn.Config(self.app(), log_level="warning", lifespan="off")
@@ -148,7 +150,13 @@ class PlayingHorde:
             "generate/events/{id}": (self._events, "GET"),
             "generate/check/{id}": (self._check, "GET"),
             "generate/status/{id}": (self._status, "GET,DELETE"),
-            "generate/pop": (self._pop, "POST"),
+            "generate/pop": (self._pop_of("image"), "POST"),
+            "generate/text/pop": (self._pop_of("text"), "POST"),
+            "interrogate/pop": (self._pop_of("interrogation"), "POST"),
+            "generate/text/async": (self._submit_of(self.texts), "POST"),
+            "generate/text/status/{id}": (self._status_of(self.texts), "GET,DELETE"),
+            "interrogate/async": (self._submit_of(self.alchemy), "POST"),
+            "interrogate/status/{id}": (self._status_of(self.alchemy), "GET,DELETE"),
             "find_user": (self._find_user, "GET"),
             "kudos/history": (self._history, "GET"),
             "kudos/transfer": (self._transfer, "POST"),
@@ -196,6 +204,14 @@ class PlayingHorde:
         if self.warnings:
             queued["warnings"] = self.warnings
         return JSONResponse(queued, 202)
+
+    def _submit_of(self, part: PlayingAlchemy | PlayingTexts) -> Callable[[Request], Response]:
+        return lambda request: JSONResponse(*part.submit(self.heard[-1].body))
+
+    def _status_of(self, part: PlayingAlchemy | PlayingTexts) -> Callable[[Request], Response]:
+        return lambda request: JSONResponse(
+            part.status(request.path_params["id"], request.method == "DELETE")
+        )
 
     def _events(self, request: Request) -> Response:
         if self.streams is None:
@@ -277,17 +293,21 @@ class PlayingHorde:
         )
 
     def _performance(self, request: Request) -> Response:
-        return JSONResponse({"queued_requests": 3, "worker_count": len(self.workers)})
+        return JSONResponse(PERFORMANCE)
 
     def _models(self, request: Request) -> Response:
-        return JSONResponse(self.models)
+        kind = request.query_params["type"]
+        return JSONResponse([one for one in self.models if one["type"] == kind])
 
     def _workers(self, request: Request) -> Response:
         return JSONResponse(self.workers)
 
-    def _pop(self, request: Request) -> Response:
-        self.workers.append(worker(name=self.heard[-1].body["name"]))
-        return JSONResponse({"id": None, "ids": []})
+    def _pop_of(self, kind: str) -> Callable[[Request], Response]:
+        def pop(request: Request) -> Response:
+            self.workers.append(worker(name=self.heard[-1].body["name"], type=kind))
+            return JSONResponse({"id": None, "ids": []})
+
+        return pop
 
 
 def worker(**changes: Any) -> dict[str, Any]:
@@ -312,6 +332,21 @@ def worker(**changes: Any) -> dict[str, Any]:
         **changes,
     }
 
+
+PERFORMANCE = {
+    "queued_requests": 3,
+    "queued_megapixelsteps": 1.5,
+    "worker_count": 1,
+    "thread_count": 1,
+    "queued_text_requests": 2,
+    "queued_tokens": 160.0,
+    "past_minute_tokens": 40.0,
+    "text_worker_count": 1,
+    "text_thread_count": 2,
+    "queued_forms": 7.0,
+    "interrogator_count": 2,
+    "interrogator_thread_count": 4,
+}
 
 USER = {
     "username": "Alice#3",
@@ -348,6 +383,7 @@ HISTORY = [
 ]
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Play the server of a private horde, on OPENHORDE_PORT."""
     playing = PlayingHorde(port=int(os.environ["OPENHORDE_PORT"]))
     uvicorn.run(playing.app(), host=HOST, port=playing.port, log_level="info", lifespan="off")

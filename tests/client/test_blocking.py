@@ -63,7 +63,9 @@ def test_a_forgotten_client_takes_its_thread_along(quick: PlayingHorde) -> None:
 
 def test_every_method_has_its_twin() -> None:
     """With the same words: `blocking` copies names and docstrings."""
-    apart = {"close", "watch", "cancel_quietly", "url"}
+    iterators = {"watch", "watch_text", "watch_forms", "forms", "form_results"}
+    apart = {"close", "cancel_quietly", "url", *iterators}
     for name, method in inspect.getmembers(AsyncHorde, inspect.isfunction):
         if not name.startswith("_") and name not in apart:
             assert getattr(Horde, name).__doc__ == method.__doc__
+    assert all(callable(getattr(Horde, name)) for name in iterators)

@@ -33,6 +33,7 @@ from openhorde.client import (
     transport,
 )
 from openhorde.client.looks import View
+from openhorde.wire.requests import RequestStatus
 
 JOB_ID = "00000000-0000-4000-8000-000000000100"
 EVENTS = "generate/events/{id}"
@@ -81,7 +82,7 @@ async def test_everything_is_seen_as_it_happens(horde: AsyncHorde, playing: Play
         Look(wait_seconds=4, finished=1),
     ]
     assert looks[-1].done
-    assert looks[-1].status is not None
+    assert isinstance(looks[-1].status, RequestStatus)
     assert looks[-1].status.generations[0].id == JOB_ID
     assert not playing.calls(CHECK)
 

@@ -5,32 +5,41 @@ import asyncio
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from typing import Any
 
 import msgspec
 import pytest
 from client.playing_horde import DONE, REQUEST_ID, WAITING, PlayingHorde, check
 
 from openhorde.client import AsyncHorde, HordeError, HordeUnreachable
-from openhorde.client.watching import FASTEST_SECONDS, SLOWEST_SECONDS, Pace
+from openhorde.client.kinds import ALCHEMY, IMAGE, TEXT, Kind
+from openhorde.client.looks import Look, View
+from openhorde.client.watching import SLOWEST_SECONDS, Pace
 from openhorde.wire.requests import RequestCheck
 
 
-def looked(**changes: object) -> RequestCheck:
-    return msgspec.convert(check(**changes), RequestCheck)
+def looked(**changes: object) -> Look:
+    return View().checked(msgspec.convert(check(**changes), RequestCheck))
 
 
-def test_the_pace_slows_down_to_two_seconds_and_speeds_up_on_news() -> None:
-    pace = Pace()
+@pytest.mark.parametrize("kind", [IMAGE, TEXT, ALCHEMY])
+def test_the_pace_slows_down_to_two_seconds_and_speeds_up_on_news(kind: Kind[Any, Any]) -> None:
+    pace = Pace(kind)
     pauses = [pace.after(looked()) for _ in range(20)]
-    assert pauses[0] == FASTEST_SECONDS
+    assert pauses[0] == kind.pause_seconds_min
     assert pauses == sorted(pauses)
     assert pauses[-1] == SLOWEST_SECONDS
-    assert pace.after(looked(queue_position=1)) == FASTEST_SECONDS
+    assert pace.after(looked(queue_position=1)) == kind.pause_seconds_min
 
 
 def test_the_pace_is_quick_near_the_end() -> None:
-    pace = Pace()
-    assert [pace.after(looked(wait_time=1)) for _ in range(5)] == [FASTEST_SECONDS] * 5
+    pace = Pace(IMAGE)
+    assert [pace.after(looked(wait_time=1)) for _ in range(5)] == [0.5] * 5
+
+
+def test_who_tells_no_wait_is_not_asked_as_if_it_were_over() -> None:
+    pace = Pace(ALCHEMY)
+    assert [pace.after(Look()) for _ in range(20)][-1] == SLOWEST_SECONDS
 
 
 async def test_watching_ends_with_the_last_look(horde: AsyncHorde) -> None:

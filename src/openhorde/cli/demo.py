@@ -1,18 +1,20 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""`horde demo`: start a private horde, have one picture drawn through its API, stop it again."""
+"""`horde demo`: start a private horde, have a picture drawn and captioned by its API, stop it."""
 
 import asyncio
 import os
 import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from openhorde.cli.drawing import Drawn, draw, report, usable_target
+from openhorde.cli.looking import look_at
 from openhorde.cli.options import connect
 from openhorde.cli.private_horde import (
     DEMO_MODEL,
@@ -24,7 +26,7 @@ from openhorde.cli.private_horde import (
 from openhorde.cli.screen import messages, output
 from openhorde.cli.signals import Stopped, until_stopped
 from openhorde.cli.voice import Voice
-from openhorde.client import HordeError
+from openhorde.client import AskedForm, AsyncHorde, HordeError
 
 INTERRUPTED = 130
 # What the demo model was trained for.
@@ -49,18 +51,31 @@ def demo(
         typer.Option(help="Folder to keep the horde in.", show_default="a temporary one"),
     ] = None,
 ) -> None:
-    """Show the whole way: server, database, worker and a real diffusion model on this machine."""
+    """Show the whole way: server, database, worker and real models on this machine.
+
+    They draw a picture, and then they tell what it shows.
+    """
     usable_target(out)
     try:
-        drawn = asyncio.run(run_demo(prompt, out, data))
+        shown = asyncio.run(run_demo(prompt, out, data))
     except Stopped:
         raise typer.Exit(INTERRUPTED) from None
-    report(drawn, output())
+    console = output()
+    report(shown.drawn, console)
+    console.print(f"the horde sees: [bold]{escape(shown.caption)}[/]", soft_wrap=True)
 
 
-async def run_demo(prompt: str, out: Path, data: Path | None, parts: Parts | None = None) -> Drawn:
-    """Start, draw, stop; in a temporary folder if none is given."""
-    found: list[Drawn] = []
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """What a demo has to show: the picture, and what the horde sees in it."""
+
+    drawn: Drawn
+    caption: str
+
+
+async def run_demo(prompt: str, out: Path, data: Path | None, parts: Parts | None = None) -> Shown:
+    """Start, draw, describe, stop; in a temporary folder if none is given."""
+    found: list[Shown] = []
     # PostgreSQL may still be closing a file when the folder goes.
     with tempfile.TemporaryDirectory(
         prefix="openhorde-demo-", ignore_cleanup_errors=True
@@ -88,7 +103,7 @@ def demo_environment(environ: Mapping[str, str]) -> dict[str, str]:
     return {**kept, "OPENHORDE_RATE_LIMITS": "off"}
 
 
-async def _show(horde: PrivateHorde, voice: Voice, prompt: str, out: Path) -> Drawn:
+async def _show(horde: PrivateHorde, voice: Voice, prompt: str, out: Path) -> Shown:
     started = time.monotonic()
     voice.spin()
     try:
@@ -98,9 +113,23 @@ async def _show(horde: PrivateHorde, voice: Voice, prompt: str, out: Path) -> Dr
             try:
                 async with connect(horde.url, horde.api_key) as client:
                     drawn = await draw(client, prompt, out, dict(SETTINGS), messages())
+                    shown = await _describe(client, drawn)
             except HordeError as error:
                 raise PrivateHordeFailure(str(error), horde.log_tails()) from error
             voice.spin()
     finally:
         voice.rest()
-    return replace(drawn, seconds={"start-up": start_up_seconds, **drawn.seconds})
+    seconds = {"start-up": start_up_seconds, **shown.drawn.seconds}
+    return replace(shown, drawn=replace(shown.drawn, seconds=seconds))
+
+
+async def _describe(client: AsyncHorde, drawn: Drawn) -> Shown:
+    """Have the file that was written looked at, like any other."""
+    began = time.monotonic()
+    form = AskedForm(name="caption")
+    [seen] = await look_at(client, [str(drawn.files[0])], form, messages())
+    if seen.failure is not None:
+        raise HordeError(0, None, seen.failure)
+    seconds = {**drawn.seconds, "looking": time.monotonic() - began}
+    kudos = drawn.kudos + (seen.kudos or 0.0)
+    return Shown(drawn=replace(drawn, kudos=kudos, seconds=seconds), caption=seen.value)

@@ -112,7 +112,7 @@ def report(drawn: Drawn, console: Console) -> None:
         )
     total = sum(drawn.seconds.values())
     console.print(f"cost {kudos_text(drawn.kudos)}")
-    console.print(f"took {total:.1f} s: {seconds_text(drawn.seconds)}")
+    console.print(f"took {total:.1f} s: {seconds_text(drawn.seconds)}", soft_wrap=True)
 
 
 def _default_out(queued: QueuedImage) -> Path:

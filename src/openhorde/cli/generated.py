@@ -21,6 +21,7 @@ class Setting:
     help: str
     panel: str | None = None
     default_text: str | None = None
+    hidden: bool = False
 
     def parameter(self) -> inspect.Parameter:
         """The option as typer reads it from a signature."""
@@ -29,6 +30,7 @@ class Setting:
             help=self.help,
             rich_help_panel=self.panel,
             show_default=self.default_text or False,
+            hidden=self.hidden,
         )
         return inspect.Parameter(
             self.name,
@@ -36,6 +38,18 @@ class Setting:
             default=None,
             annotation=Annotated[self.type | None, option],
         )
+
+
+def setting(name: str, kind: Any, flags: str, panel: str, text: str, default: str = "") -> Setting:
+    """A setting in a line, with its flags between spaces; `default` is what is shown."""
+    return Setting(
+        name=name,
+        type=kind,
+        flags=tuple(flags.split()),
+        help=text,
+        panel=panel,
+        default_text=default or None,
+    )
 
 
 def with_settings(settings: Sequence[Setting]) -> Callable[[Command], Command]:

@@ -6,44 +6,32 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 
 from openhorde.cli.drawing import draw, report, usable_target
-from openhorde.cli.generated import Setting, with_settings
+from openhorde.cli.generated import setting, with_settings
 from openhorde.cli.options import ANONYMOUS_KEY, DEFAULT_URL, ApiKey, AsJson, Url, connect
-from openhorde.cli.screen import kudos_text, messages, output, print_json
-from openhorde.wire.requests import RequestPriced
+from openhorde.cli.prices import show_price
+from openhorde.cli.screen import messages, output, print_json
 
 PICTURE, SOURCE, HORDE = "Picture", "Source image", "Horde"
 SIDE = "Pixels, 64 to 3072, a multiple of 64."
 
 
-def _setting(name: str, kind: Any, flags: str, panel: str, text: str, default: str = "") -> Setting:
-    return Setting(
-        name=name,
-        type=kind,
-        flags=tuple(flags.split()),
-        help=text,
-        panel=panel,
-        default_text=default or None,
-    )
-
-
 SETTINGS = [
-    _setting("width", int, "--width", PICTURE, SIDE, "512"),
-    _setting("height", int, "--height", PICTURE, SIDE, "512"),
-    _setting("n", int, "--number -n", PICTURE, "How many pictures, 1 to 20.", "1"),
-    _setting("negative_prompt", str, "--negative", PICTURE, "What not to draw."),
-    _setting("steps", int, "--steps", PICTURE, "Sampling steps, 1 to 500.", "30"),
-    _setting("seed", str, "--seed", PICTURE, "Same seed, same picture.", "random"),
-    _setting("sampler_name", str, "--sampler", PICTURE, "k_dpmpp_2m, DDIM ...", "k_euler_a"),
-    _setting("cfg_scale", float, "--cfg", PICTURE, "Closeness to the prompt, 0 to 100.", "5"),
-    _setting("karras", bool, "--karras/--no-karras", PICTURE, "Noise schedule.", "karras"),
-    _setting("models", list[str], "--model", PICTURE, "Who may draw; repeatable.", "any model"),
-    _setting("post_processing", list[str], "--post-processing", PICTURE, "GFPGAN ...; repeatable."),
-    _setting("source_image", str, "--source-image", SOURCE, "File or URL to start from."),
-    _setting("source_mask", str, "--mask", SOURCE, "File or URL: what to paint anew."),
-    _setting(
+    setting("width", int, "--width", PICTURE, SIDE, "512"),
+    setting("height", int, "--height", PICTURE, SIDE, "512"),
+    setting("n", int, "--number -n", PICTURE, "How many pictures, 1 to 20.", "1"),
+    setting("negative_prompt", str, "--negative", PICTURE, "What not to draw."),
+    setting("steps", int, "--steps", PICTURE, "Sampling steps, 1 to 500.", "30"),
+    setting("seed", str, "--seed", PICTURE, "Same seed, same picture.", "random"),
+    setting("sampler_name", str, "--sampler", PICTURE, "k_dpmpp_2m, DDIM ...", "k_euler_a"),
+    setting("cfg_scale", float, "--cfg", PICTURE, "Closeness to the prompt, 0 to 100.", "5"),
+    setting("karras", bool, "--karras/--no-karras", PICTURE, "Noise schedule.", "karras"),
+    setting("models", list[str], "--model", PICTURE, "Who may draw; repeatable.", "any model"),
+    setting("post_processing", list[str], "--post-processing", PICTURE, "GFPGAN ...; repeatable."),
+    setting("source_image", str, "--source-image", SOURCE, "File or URL to start from."),
+    setting("source_mask", str, "--mask", SOURCE, "File or URL: what to paint anew."),
+    setting(
         "source_processing",
         str,
         "--source-processing",
@@ -51,8 +39,8 @@ SETTINGS = [
         "img2img, inpainting, outpainting or remix.",
         "inpainting with a mask, else img2img",
     ),
-    _setting("denoising_strength", float, "--denoise", SOURCE, "How much to change, 0.01 to 1."),
-    _setting(
+    setting("denoising_strength", float, "--denoise", SOURCE, "How much to change, 0.01 to 1."),
+    setting(
         "allow_downgrade",
         bool,
         "--allow-downgrade",
@@ -115,19 +103,4 @@ async def _price(
     if as_json:
         print_json(priced)
     else:
-        _show_price(priced)
-
-
-def _show_price(priced: RequestPriced) -> None:
-    console = output()
-    console.print(f"would cost {kudos_text(priced.kudos)}")
-    for line in priced.lines or []:
-        console.print(f"  {line.kudos:>10.2f}  {escape(line.label)}", soft_wrap=True)
-    if priced.eta:
-        console.print(
-            f"would take about {priced.eta.p50:.0f} s, {priced.eta.p90:.0f} s if it goes badly;"
-            f" workers online that could do it: {priced.workers_fitting}",
-            soft_wrap=True,
-        )
-    for warning in priced.warnings or []:
-        console.print(f"[yellow]note:[/] {escape(warning.message)}", soft_wrap=True)
+        show_price(priced)

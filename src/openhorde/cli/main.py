@@ -8,15 +8,20 @@ from typer.core import TyperGroup
 
 from openhorde import __version__
 from openhorde.cli import database, kudos, ledger, user
+from openhorde.cli.caption import caption
 from openhorde.cli.demo import demo
 from openhorde.cli.image import image
+from openhorde.cli.interrogate import interrogate
+from openhorde.cli.nsfw import nsfw
 from openhorde.cli.private_horde import PrivateHordeFailure
 from openhorde.cli.screen import fail, messages
 from openhorde.cli.serve import SERVE_PLACE, serve, serve_place
 from openhorde.cli.simulate import simulate
 from openhorde.cli.status import status
+from openhorde.cli.text import text
 from openhorde.cli.up import up
-from openhorde.cli.worker import worker_command
+from openhorde.cli.worker import worker_app
+from openhorde.cli.worker_panel import panel_command
 from openhorde.client import HordeError
 
 INTERRUPTED = 130
@@ -64,6 +69,10 @@ def horde(
 
 
 app.command(rich_help_panel=ASK)(image)
+app.command(rich_help_panel=ASK)(caption)
+app.command(rich_help_panel=ASK)(nsfw)
+app.command(rich_help_panel=ASK)(interrogate)
+app.command(rich_help_panel=ASK)(text)
 app.command(rich_help_panel=ASK)(status)
 app.add_typer(kudos.app, name="kudos", rich_help_panel=ASK)
 app.command(rich_help_panel=RUN)(demo)
@@ -71,7 +80,9 @@ app.command(rich_help_panel=RUN)(up)
 app.command(rich_help_panel=RUN)(serve)
 app.command(SERVE_PLACE, hidden=True)(serve_place)
 app.command(rich_help_panel=RUN)(simulate)
-app.command("worker", rich_help_panel=RUN)(worker_command())
+worker = worker_app()
+worker.command("panel")(panel_command())
+app.add_typer(worker, name="worker", rich_help_panel=RUN)
 app.add_typer(user.app, name="user", rich_help_panel=RUN)
 app.add_typer(database.app, name="db", rich_help_panel=RUN)
 app.add_typer(ledger.app, name="ledger", rich_help_panel=RUN)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""A whole horde on this machine: a server and a worker with the demo model, started and stopped."""
+"""A whole horde on this machine, started and stopped: a server, a worker and the demo models."""
 
 import asyncio
 import fcntl
@@ -21,6 +21,9 @@ from openhorde.client import ANONYMOUS_KEY, HordeError
 HOST = "127.0.0.1"
 DEMO_MODEL = "openhorde_shapes"
 WORKER_NAME = "this-machine"
+# One engine draws, one looks at pictures and writes.
+BACKENDS = ("diffusers", "transformers")
+KINDS = frozenset({"image", "interrogation", "text"})
 OPERATOR_IDENTITY = "local_operator"
 OPERATOR_KUDOS = 1_000_000
 POLL_SECONDS = 0.1
@@ -166,11 +169,13 @@ class PrivateHorde:
         server = self._child("server", self._parts.server, {}, SERVER_STOP_SECONDS_MAX)
         await self._until(self._server_answers, server, SERVER_SECONDS_MAX)
         self.api_key = await self._operator_key()
-        self._say("starting the worker and loading the demo model")
+        self._say("starting the worker and loading the demo models")
         worker_environment = {
             "OPENHORDE_WORKER_HORDE_URL": self.url,
             "OPENHORDE_WORKER_API_KEY": self.api_key,
             "OPENHORDE_WORKER_WORKER_NAME": WORKER_NAME,
+            "OPENHORDE_WORKER_BACKENDS": ",".join(BACKENDS),
+            "OPENHORDE_WORKER_KINDS": "image,alchemy,text",
             "OPENHORDE_WORKER_MODELS_FOLDER": str(models_folder()),
             "OPENHORDE_WORKER_MODELS_TO_LOAD": DEMO_MODEL,
         }
@@ -226,12 +231,14 @@ class PrivateHorde:
         return True
 
     async def _worker_online(self) -> bool:
+        """For all kinds of work: of each it has a name of its own, which begins alike."""
         async with connect(self.url, ANONYMOUS_KEY) as horde:
             try:
                 workers = await horde.workers()
             except HordeError:
                 return False
-        return any(worker.name == WORKER_NAME and worker.online for worker in workers)
+        online = {one.type for one in workers if one.online and one.name.startswith(WORKER_NAME)}
+        return online >= KINDS
 
     async def _operator_key(self) -> str:
         """The key of an earlier start if it is still good, else a new one."""

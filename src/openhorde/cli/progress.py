@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""A progress bar for one request: place in the queue, expected wait, then the steps."""
+"""A progress bar for one request, or several: place in the queue, expected wait, the steps."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -14,16 +14,24 @@ from openhorde.client import Drawing, Look
 
 
 class RequestProgress:
-    """Shows each look, and remembers when drawing began and ended. `share` is what is over."""
+    """Shows each look, and remembers when the work began and ended. `share` is what is over.
+
+    `count` results are asked for, and `doing` is what workers do until there are.
+    """
 
     def __init__(
-        self, console: Console, pictures: int, clock: Callable[[], float] = time.monotonic
+        self,
+        console: Console,
+        count: int,
+        doing: str = "drawing",
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._console = console
-        self._pictures = pictures
+        self._count = count
+        self._doing = doing
         self._clock = clock
         self._started = clock()
-        self._drawing_since: float | None = None
+        self._busy_since: float | None = None
         self._done_at: float | None = None
         self._shown = ""
         self.share = 0.0
@@ -49,11 +57,11 @@ class RequestProgress:
     def show(self, look: Look) -> None:
         """One more look at the request."""
         now = self._clock()
-        if self._drawing_since is None and (look.processing or look.finished):
-            self._drawing_since = now
+        if self._busy_since is None and (look.processing or look.finished):
+            self._busy_since = now
         if look.done or look.faulted:
             self._done_at = now
-        self.say(describe(look, self._pictures), steps_text(look, self._pictures))
+        self.say(describe(look, self._count, self._doing), steps_text(look, self._count))
         self.share = self._estimate(look, now)
         self._bar.update(self._task, completed=self.share)
 
@@ -65,41 +73,55 @@ class RequestProgress:
         self._shown = text
 
     def times(self) -> dict[str, float]:
-        """Seconds in the queue and being drawn, as far as the looks could tell."""
+        """Seconds in the queue and being done, as far as the looks could tell."""
         end = self._done_at if self._done_at is not None else self._clock()
-        drawing = self._drawing_since if self._drawing_since is not None else end
-        return {"queue": drawing - self._started, "drawing": end - drawing}
+        began = self._busy_since if self._busy_since is not None else end
+        return {"queue": began - self._started, self._doing: end - began}
 
     def _estimate(self, look: Look, now: float) -> float:
         """How much is over: of the steps where they are told, else of the time expected."""
         if look.done:
             return 1.0
-        drawings = current(look, self._pictures)
+        drawings = current(look, self._count)
         stepped = sum(one.step / one.steps for one in drawings if one.steps)
-        share = (look.finished + stepped) / self._pictures
-        if share == 0:
+        share = (look.finished + stepped) / self._count
+        if share == 0 and look.wait_seconds:
             elapsed = now - self._started
-            expected = elapsed + look.wait_seconds
-            return elapsed / expected if expected else 0.0
+            return elapsed / (elapsed + look.wait_seconds)
         return min(1.0, share)
 
 
-def current(look: Look, pictures: int) -> tuple[Drawing, ...]:
-    """The jobs that are drawn now. Those that failed are not told of, but those in their stead."""
-    left = max(0, pictures - look.finished)
+def together(looks: Collection[Look]) -> Look:
+    """Several requests at once, each for one thing, as if they were one."""
+    waiting = [look for look in looks if not (look.done or look.faulted or look.processing)]
+    return Look(
+        queue_position=max((look.queue_position for look in waiting), default=0),
+        wait_seconds=max((look.wait_seconds for look in looks), default=0),
+        is_possible=all(look.is_possible for look in waiting),
+        processing=sum(look.processing for look in looks),
+        finished=sum(look.done or look.faulted or look.finished > 0 for look in looks),
+        drawings=tuple(one for look in looks for one in look.drawings),
+        done=all(look.done or look.faulted for look in looks),
+        faulted=all(look.faulted for look in looks),
+    )
+
+
+def current(look: Look, count: int) -> tuple[Drawing, ...]:
+    """The jobs that are done now. Those that failed are not told of, but those in their stead."""
+    left = max(0, count - look.finished)
     return (
         look.drawings[len(look.drawings) - left :] if left < len(look.drawings) else look.drawings
     )
 
 
-def describe(look: Look, pictures: int) -> str:
+def describe(look: Look, count: int, doing: str = "drawing") -> str:
     """One look at a request in words."""
     if look.faulted:
         return "failed"
-    finished = f"{look.finished} of {pictures} finished"
-    if look.done or look.finished >= pictures:
+    finished = f"{look.finished} of {count} finished"
+    if look.done or look.finished >= count:
         return finished
-    drawings = current(look, pictures)
+    drawings = current(look, count)
     told = any(one.steps for one in drawings)
     wait = f", about {duration_text(look.wait_seconds)} to go"
     wait = wait if look.wait_seconds > 0 and not told else ""
@@ -107,16 +129,16 @@ def describe(look: Look, pictures: int) -> str:
         names = {one.worker_name for one in drawings}
         by = f" by {names.pop()}" if len(names) == 1 else ""
         by = f" {len(drawings)} at once" if len(drawings) > 1 and not by else by
-        return f"drawing{by}, {finished}{wait}"
+        return f"{doing}{by}, {finished}{wait}"
     if not look.is_possible:
         return f"waiting: no worker that is online can take this request, {finished}"
     place = f"place {look.queue_position} in the queue" if look.queue_position else "in the queue"
     return f"{place}, {finished}{wait}"
 
 
-def steps_text(look: Look, pictures: int) -> str:
-    """How many steps are done of all that is being drawn, as far as the workers tell."""
-    told = [one for one in current(look, pictures) if one.steps]
+def steps_text(look: Look, count: int) -> str:
+    """How many steps are done of all that is being done, as far as the workers tell."""
+    told = [one for one in current(look, count) if one.steps]
     if not told or look.done or look.faulted:
         return ""
     return f", step {sum(one.step for one in told)} of {sum(one.steps for one in told)}"

@@ -14,6 +14,9 @@ from openhorde.cli.screen import duration_text, output, print_json
 from openhorde.wire.status import ActiveModel, Heartbeat, Performance
 from openhorde.wire.workers import WorkerDetails
 
+UNITS = {"image": "megapixelsteps", "text": "tokens"}
+NAMES_MAX = 3
+
 
 def status(
     url: Url = DEFAULT_URL, api_key: ApiKey = ANONYMOUS_KEY, as_json: AsJson = False
@@ -24,9 +27,14 @@ def status(
 
 async def _status(url: str, api_key: str, as_json: bool) -> None:
     async with connect(url, api_key) as horde:
-        heartbeat, performance, models, workers = await asyncio.gather(
-            horde.heartbeat(), horde.performance(), horde.models(), horde.workers()
+        heartbeat, performance, drawing, writing, workers = await asyncio.gather(
+            horde.heartbeat(),
+            horde.performance(),
+            horde.models("image"),
+            horde.models("text"),
+            horde.workers(),
         )
+        models = [*drawing, *writing]
         address = horde.url
     if as_json:
         print_json(
@@ -53,20 +61,50 @@ def _show_heartbeat(
         f"[bold]{escape(address)}[/]  [{colour}]{heartbeat.message}[/]  "
         f"version {escape(heartbeat.version)}, database {heartbeat.db_connection}"
     )
-    console.print(
-        f"{performance.queued_requests} pictures queued "
-        f"({performance.queued_megapixelsteps:g} megapixelsteps), "
-        f"{performance.past_minute_megapixelsteps:g} drawn in the past minute, "
-        f"workers: {performance.worker_count}, threads: {performance.thread_count}"
+    rows = (
+        (
+            "pictures",
+            performance.queued_requests,
+            f"{performance.queued_megapixelsteps:g} megapixelsteps",
+            f"{performance.past_minute_megapixelsteps:g} megapixelsteps",
+            performance.worker_count,
+            performance.thread_count,
+        ),
+        (
+            "texts",
+            performance.queued_text_requests,
+            f"{performance.queued_tokens:g} tokens",
+            f"{performance.past_minute_tokens:g} tokens",
+            performance.text_worker_count,
+            performance.text_thread_count,
+        ),
+        (
+            "forms",
+            f"{performance.queued_forms:g}",
+            "",
+            "",
+            performance.interrogator_count,
+            performance.interrogator_thread_count,
+        ),
     )
+    headings = ("work", "queued", "that is", "done in a minute", "workers", "threads")
+    _show(console, "Work", headings, rows)
 
 
 def _show_models(console: Console, models: list[ActiveModel]) -> None:
     rows = (
-        (one.name, one.count, f"{one.queued:g}", f"{one.jobs:g}", duration_text(one.eta))
+        (
+            one.name,
+            one.type,
+            one.count,
+            f"{one.queued:g} {UNITS[one.type]}",
+            f"{one.jobs:g}",
+            # Where nothing is queued, hordes tell a number that stands for none.
+            duration_text(one.eta) if one.queued else "none",
+        )
         for one in sorted(models, key=lambda one: (-one.count, one.name))
     )
-    _show(console, "Models", ("model", "threads", "queued megapixelsteps", "jobs", "wait"), rows)
+    _show(console, "Models", ("model", "kind", "threads", "queued", "jobs", "wait"), rows)
 
 
 def _show_workers(console: Console, workers: list[WorkerDetails]) -> None:
@@ -75,13 +113,22 @@ def _show_workers(console: Console, workers: list[WorkerDetails]) -> None:
             one.name,
             one.type,
             "maintenance" if one.maintenance_mode else "online" if one.online else "away",
-            ", ".join(one.models[:3]) + (" ..." if len(one.models) > 3 else ""),
+            _some(one.forms or [] if one.type == "interrogation" else one.models),
             one.performance,
             one.requests_fulfilled,
         )
-        for one in sorted(workers, key=lambda one: one.name)
+        for one in sorted(workers, key=lambda one: (one.name, one.type))
     )
-    _show(console, "Workers", ("worker", "kind", "state", "models", "speed", "jobs done"), rows)
+    _show(
+        console,
+        "Workers",
+        ("worker", "kind", "state", "models or forms", "speed", "jobs done"),
+        rows,
+    )
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:NAMES_MAX]) + (" ..." if len(names) > NAMES_MAX else "")
 
 
 def _show(

@@ -14,7 +14,13 @@ from rich.console import Console
 from rich.markup import escape
 
 from openhorde.cli.options import Data
-from openhorde.cli.private_horde import DEMO_MODEL, Parts, PrivateHorde, models_folder
+from openhorde.cli.private_horde import (
+    BACKENDS,
+    DEMO_MODEL,
+    Parts,
+    PrivateHorde,
+    models_folder,
+)
 from openhorde.cli.screen import messages, output
 from openhorde.cli.signals import Stopped, until_stopped
 from openhorde.cli.voice import Voice
@@ -66,14 +72,22 @@ def welcome(horde: PrivateHorde, console: Console) -> None:
     access = [f"--url={horde.url}", f"--api-key={horde.api_key}"]
     ask = [command, "image", "a red circle on a blue background", "--width", "64"]
     ask += ["--height", "64", "--steps", "20", "--cfg", "5", "--out", "circle.webp", *access]
+    look = [command, "caption", "circle.webp", *access]
+    write = [command, "text", "One day a red circle", *access]
     help_out = [command, "worker", "--worker-name", "another-worker", "--models-folder"]
-    help_out += [str(models_folder()), "--models-to-load", DEMO_MODEL, *access]
+    help_out += [str(models_folder()), "--models-to-load", DEMO_MODEL]
+    help_out += [f"--backends={backend}" for backend in BACKENDS]
+    help_out += access
     lines = [
         f"The horde is up at {horde.url}",
         f"Operator's API key: {horde.api_key} (kept in {horde.data / 'operator.json'})",
         "",
         "Ask for a picture:",
         f"  {shlex.join(ask)}",
+        "Ask what it shows:",
+        f"  {shlex.join(look)}",
+        "Ask for a text:",
+        f"  {shlex.join(write)}",
         "Add a worker (with a models folder of its own, leave --models-to-load out):",
         f"  {shlex.join(help_out)}",
         "",

@@ -5,26 +5,58 @@ import asyncio
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from openhorde.cli.extras import needs
-from openhorde.cli.generated import Command, Setting, with_settings
-from openhorde.cli.screen import fail
+from openhorde.cli.generated import Setting, with_settings
+from openhorde.cli.screen import fail, output, print_json
+from openhorde.cli.worker_check import show_check
 from openhorde.cli.worker_log import WorkerLog
+
+if TYPE_CHECKING:
+    from openhorde.worker.settings import WorkerSettings
 
 # Names that all commands share, and the variable that all of them read.
 SHARED = {
     "horde_url": ("--url", "OPENHORDE_URL"),
     "api_key": ("--api-key", "OPENHORDE_API_KEY"),
 }
+RUN = "run"
+
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config", "-c", help="YAML file with settings; a bridgeData.yaml is understood too."
+    ),
+]
 
 
-def worker_command() -> Command:
-    """The command, with one option per field of the worker's settings."""
+class _RunUnlessSaid(TyperGroup):
+    """`horde worker --nsfw` is `horde worker run --nsfw`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put the command in where there is none."""
+        if not args or (args[0] not in self.commands and args[0] != "--help"):
+            args = [RUN, *args]
+        return super().parse_args(ctx, args)
+
+
+def worker_app() -> typer.Typer:
+    """The commands, each with one option per field of the worker's settings."""
+    app = typer.Typer(cls=_RunUnlessSaid, help="Lend this machine to a horde.")
+    settings = setting_options()
+    app.command(RUN)(with_settings(settings)(_run))
+    app.command("check")(with_settings(settings)(_check))
+    return app
+
+
+def setting_options() -> list[Setting]:
+    """One option per field of the worker's settings, and the names that fields had before."""
     # Light: the settings need nothing that a plain installation lacks.
-    from openhorde.worker.settings import settings_fields
+    from openhorde.worker.settings import RENAMED, settings_fields
 
     settings = []
     for field in settings_fields():
@@ -42,30 +74,57 @@ def worker_command() -> Command:
                 default_text=_default_text(field.default),
             )
         )
-    return with_settings(settings)(_worker)
+    old = [
+        Setting(name=old, type=str, flags=(f"--{old}",), help=f"Now --{new}.", hidden=True)
+        for old, new in RENAMED.items()
+    ]
+    return settings + old
 
 
-def _worker(
-    config: Annotated[
-        Path | None, typer.Option("--config", "-c", help="YAML file with settings.")
-    ] = None,
-    **settings: Any,
-) -> None:
-    """Lend this machine to a horde until Ctrl-C or SIGTERM, which finish the work at hand.
+def _run(config: Config = None, **settings: Any) -> None:
+    """Work until Ctrl-C or SIGTERM, which finish the work at hand.
 
     Options win over OPENHORDE_WORKER_* variables, those over the YAML file.
     """
+    loaded = _load(config, settings)
     with needs("worker"):
         from openhorde.worker.boot import run_worker
+    raise typer.Exit(asyncio.run(run_worker(loaded, observe=WorkerLog())))
+
+
+def _check(
+    config: Config = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+    **settings: Any,
+) -> None:
+    """Say what would be asked for, and what stands in the way; ends with 1 if anything does.
+
+    The horde is asked once for each kind of work. Should it have a job, the job is done.
+    """
+    loaded = _load(config, settings)
+    with needs("worker"):
+        import msgspec
+
+        from openhorde.worker.boot import check_worker, quiet_log
+    quiet_log()
+    check = asyncio.run(check_worker(loaded))
+    if as_json:
+        print_json(msgspec.to_builtins(check) | {"well": check.well})
+    else:
+        show_check(check, output())
+    raise typer.Exit(0 if check.well else 1)
+
+
+def _load(config: Path | None, settings: Mapping[str, Any]) -> "WorkerSettings":
+    with needs("worker"):
         from openhorde.worker.settings import SettingsError, load_settings
 
     # A list that was not given must not hide the one in the YAML file.
     given = {name: value for name, value in settings.items() if value != []}
     try:
-        loaded = load_settings(config, worker_environment(os.environ), given)
+        return load_settings(config, worker_environment(os.environ), given)
     except SettingsError as error:
         fail(error)
-    raise typer.Exit(asyncio.run(run_worker(loaded, observe=WorkerLog())))
 
 
 def worker_environment(environ: Mapping[str, str]) -> dict[str, str]:
@@ -81,6 +140,8 @@ def worker_environment(environ: Mapping[str, str]) -> dict[str, str]:
 def _default_text(default: Any) -> str:
     if isinstance(default, bool):
         return "yes" if default else "no"
-    if default is None or default == []:
+    if default in (None, []):
         return "none"
+    if isinstance(default, list):
+        return ", ".join(default)
     return str(default)

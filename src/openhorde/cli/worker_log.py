@@ -14,7 +14,7 @@ class WorkerLog:
         import structlog
 
         self._log = structlog.get_logger(__name__)
-        self._idle = False
+        self._idle: set[str] = set()
 
     def __call__(self, event: "Event") -> None:
         """Hear one event."""
@@ -27,13 +27,18 @@ class WorkerLog:
         """The event as a log entry, or None when there is nothing new in it."""
         from openhorde.worker.agent import events
 
-        was_idle, self._idle = self._idle, isinstance(event, events.Idle)
         match event:
+            case events.Popped(kind=kind):
+                self._idle.discard(kind)
+                return None
             case events.Delivered(id=job, reward=reward):
                 return "delivered", {"job": job, "kudos": reward}
-            case events.Idle(skipped=skipped) if not was_idle:
+            case events.Idle(skipped=skipped, kind=kind) if kind not in self._idle:
+                self._idle.add(kind)
                 unfit = {reason: count for reason, count in skipped.items() if count}
-                return "idle", {"waiting_but_unfit": unfit} if unfit else {}
+                return "idle", {"kind": kind, **({"waiting_but_unfit": unfit} if unfit else {})}
+            case events.Maintenance(message=message, kind=kind):
+                return "in maintenance", {"kind": kind, "message": message}
             case events.Stopped(status=status):
                 return "stopped", {"status": status}
             case _:

@@ -6,12 +6,17 @@ from functools import cache
 
 import msgspec
 
+from openhorde.wire.alchemy import AlchemyRequest
 from openhorde.wire.requests import ImageRequest
+from openhorde.wire.text import TextRequest
+
+REQUESTS = (ImageRequest, TextRequest, AlchemyRequest)
 
 ADVICE = {
     "KudosUpfront": (
         "Let the horde shrink the request ({allow_downgrade}), ask for a smaller picture "
-        "({width}, {height}) or fewer {steps}, or earn kudos first by running a worker."
+        "({width}, {height}), fewer {steps} or a shorter text ({max_length}), or earn kudos first "
+        "by running a worker."
     ),
     "SharedKeyInsufficientKudos": (
         "Ask the owner of the shared key for more kudos, or allow {allow_downgrade}."
@@ -22,18 +27,23 @@ ADVICE = {
         "Check {api_key} (OPENHORDE_API_KEY). Without an account use the anonymous key 0000000000."
     ),
     "TooManyPrompts": (
-        "Wait until some of your requests are done, cancel some, or ask for fewer pictures ({n})."
+        "Wait until some of your requests are done, cancel some, or ask for fewer pictures or "
+        "texts ({n})."
     ),
     "RequestNotFound": (
         "Check the id. A horde forgets a request about 20 minutes after it was last touched."
     ),
     "InvalidPromptSize": "Shorten the prompt to at most 7500 words.",
-    "MissingPrompt": "Say in the prompt what to draw.",
+    "MissingPrompt": "Say in the prompt what to draw or to write.",
     "CorruptPrompt": "Rephrase the prompt: this horde's filters refuse it.",
     "BadCFGDecimals": "Give {cfg_scale} at most two decimals.",
     "TooManyUpscalers": "Keep only one upscaler in {post_processing}.",
     "TooManyLoras": "Use at most 5 {loras}.",
     "TooManyTIs": "Use at most 20 {tis}.",
+    "TokenOverflow": "Make {max_length} smaller, or {max_context_length} larger.",
+    "MissingFullSamplerOrder": "Name at least 7 different samplers in {sampler_order}.",
+    "TooManyStopSequences": "Use at most 128 {stop_sequence}.",
+    "ExcessiveStopSequence": "Shorten {stop_sequence} to at most 2000 characters in all.",
     "RequiresTrust": "Leave {disable_batching} off, or ask for one picture at a time.",
     "WorkerNotFound": "Check the ids in {workers}.",
     "MaintenanceMode": "The horde is being worked on: try again later.",
@@ -64,13 +74,14 @@ def field_advice(path: str, text: str, names: Mapping[str, str]) -> str:
 
 
 def field_bounds(parts: list[str]) -> str | None:
-    """What an image request's field may be, in words; None for a field unknown here."""
-    for start in (parts, ["params", *parts]):
-        found: msgspec.inspect.Type | None = _request_type()
-        for part in start:
-            found = _inside(found, part)
-        if found is not None:
-            return _words(found)
+    """What a request's field may be, in words; None for a field unknown here."""
+    for request in _request_types():
+        for start in (parts, ["params", *parts]):
+            found: msgspec.inspect.Type | None = request
+            for part in start:
+                found = _inside(found, part)
+            if found is not None:
+                return _words(found)
     return None
 
 
@@ -88,8 +99,9 @@ class _Names(dict[str, str]):
 
 
 @cache
-def _request_type() -> msgspec.inspect.Type:
-    return msgspec.inspect.type_info(ImageRequest)
+def _request_types() -> tuple[msgspec.inspect.Type, ...]:
+    """Of all kinds; fields that several of them have mean the same."""
+    return tuple(msgspec.inspect.type_info(one) for one in REQUESTS)
 
 
 def _inside(outer: msgspec.inspect.Type | None, part: str) -> msgspec.inspect.Type | None:
@@ -108,9 +120,11 @@ def _bare(outer: msgspec.inspect.Type) -> msgspec.inspect.Type:
     if isinstance(outer, msgspec.inspect.Metadata):
         return _bare(outer.type)
     if isinstance(outer, msgspec.inspect.UnionType):
-        return next(
-            _bare(one) for one in outer.types if not isinstance(one, msgspec.inspect.NoneType)
-        )
+        types = [_bare(one) for one in outer.types if not isinstance(one, msgspec.inspect.NoneType)]
+        literals = [one for one in types if isinstance(one, msgspec.inspect.LiteralType)]
+        if len(literals) > 1:
+            return msgspec.inspect.LiteralType(tuple(v for one in literals for v in one.values))
+        return types[0]
     return outer
 
 

@@ -5,11 +5,15 @@ import asyncio
 import functools
 import threading
 import weakref
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import aclosing
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar, Unpack
 
+from openhorde.client.asking import Progress
 from openhorde.client.asynchronous import ANONYMOUS_KEY, CLIENT_AGENT, DEFAULT_URL, AsyncHorde
+from openhorde.client.forms import AskedForms, FormResult, FormSettings
 from openhorde.client.looks import Look
+from openhorde.client.sources import ImageSource
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -64,7 +68,35 @@ class Horde:
 
     def watch(self, request_id: str) -> Iterator[Look]:
         """Each new look at a request until it is done or faulted, which is the last one."""
-        looks = self._horde.watch(request_id)
+        return self._each(self._horde.watch(request_id))
+
+    def watch_text(self, request_id: str) -> Iterator[Look]:
+        """Each new look at a request for texts until it is done or faulted."""
+        return self._each(self._horde.watch_text(request_id))
+
+    def watch_forms(self, request_id: str) -> Iterator[Look]:
+        """Each new look at a request for forms until all are over."""
+        return self._each(self._horde.watch_forms(request_id))
+
+    def forms(
+        self,
+        picture: ImageSource,
+        forms: AskedForms,
+        *,
+        progress: Progress | None = None,
+        **settings: Unpack[FormSettings],
+    ) -> list[FormResult]:
+        """The results of all forms, by name or with its payload, once the last is over."""
+        results = self._horde.forms(picture, forms, progress=progress, **settings)
+        return self._loop.run(_all(results))
+
+    def form_results(
+        self, request_id: str, *, progress: Progress | None = None
+    ) -> list[FormResult]:
+        """The results of all forms of a request that was handed in, once the last is over."""
+        return self._loop.run(_all(self._horde.form_results(request_id, progress=progress)))
+
+    def _each(self, looks: AsyncGenerator[Look, None]) -> Iterator[Look]:
         try:
             while (look := self._loop.run(_next(looks))) is not None:
                 yield look
@@ -78,6 +110,20 @@ class Horde:
     status = blocking(AsyncHorde.status)
     cancel = blocking(AsyncHorde.cancel)
     pictures = blocking(AsyncHorde.pictures)
+    text = blocking(AsyncHorde.text)
+    generate_text = blocking(AsyncHorde.generate_text)
+    price_text = blocking(AsyncHorde.price_text)
+    text_status = blocking(AsyncHorde.text_status)
+    cancel_text = blocking(AsyncHorde.cancel_text)
+    texts = blocking(AsyncHorde.texts)
+    caption = blocking(AsyncHorde.caption)
+    nsfw = blocking(AsyncHorde.nsfw)
+    interrogate = blocking(AsyncHorde.interrogate)
+    post_process = blocking(AsyncHorde.post_process)
+    queue_forms = blocking(AsyncHorde.queue_forms)
+    price_forms = blocking(AsyncHorde.price_forms)
+    forms_status = blocking(AsyncHorde.forms_status)
+    cancel_forms = blocking(AsyncHorde.cancel_forms)
     find_user = blocking(AsyncHorde.find_user)
     history = blocking(AsyncHorde.history)
     send_kudos = blocking(AsyncHorde.send_kudos)
@@ -117,6 +163,11 @@ class PrivateLoop:
 
 async def _next(looks: AsyncIterator[Look]) -> Look | None:
     return await anext(looks, None)
+
+
+async def _all(results: AsyncGenerator[FormResult, None]) -> list[FormResult]:
+    async with aclosing(results):
+        return [result async for result in results]
 
 
 async def _settled() -> None:

@@ -63,3 +63,15 @@ class HordeUnreachable(HordeError):
     def passing(self) -> bool:
         """A server that restarts is back in a moment."""
         return True
+
+
+class PictureUnreachable(HordeError):
+    """Nothing answers where a picture should be, which need not be where the horde is."""
+
+    def __init__(self, url: str, reason: str) -> None:
+        super().__init__(0, None, f"No answer from {url}: the picture is out of reach ({reason}).")
+
+    @property
+    def passing(self) -> bool:
+        """Object storage that restarts is back in a moment."""
+        return True

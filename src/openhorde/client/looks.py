@@ -1,20 +1,25 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """What a caller sees of a request while waiting, made from events or from checks."""
 
-from dataclasses import dataclass, replace
-from typing import TypeVar
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 import msgspec
 
+from openhorde.client.kinds import IMAGE, Asked, Kind, Status
+from openhorde.wire.alchemy import AlchemyStatus, FormStatus
 from openhorde.wire.events import QueueEvent, StartEvent, StepEvent
-from openhorde.wire.requests import Generation, RequestCheck, RequestStatus
+from openhorde.wire.requests import RequestCheck
 
 Data = TypeVar("Data")
+OPEN = ("waiting", "processing")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Drawing:
-    """One job that a worker draws. `steps` is 0 until the worker tells how many there are."""
+    """One job at a worker, of whatever kind. `steps` is 0 until the worker tells how many there
+    are."""
 
     id: str
     worker_name: str
@@ -28,9 +33,10 @@ class Look:
     """How far a request is.
 
     `queue_position` is 0 once nothing is known to wait, `wait_seconds` what the horde expected
-    when it last said so. `processing` jobs are being drawn; `drawings` says by whom and how far,
-    as long as the horde streams events. `status` comes with the last look at a stream: the
-    pictures, which else have to be asked for.
+    when it last said so. `processing` jobs are being done; `drawings` says by whom and how far,
+    as long as the horde streams events. Of forms, `finished` counts the faulted ones too.
+    `status` is what has come of it, if the horde told along with this look; else it has to be
+    asked for. Two looks that differ in nothing else are alike.
     """
 
     queue_position: int = 0
@@ -41,7 +47,13 @@ class Look:
     drawings: tuple[Drawing, ...] = ()
     done: bool = False
     faulted: bool = False
-    status: RequestStatus | None = None
+    status: Status | None = field(default=None, compare=False)
+
+
+class _Finished(msgspec.Struct):
+    """What results of all kinds have in common: which job has ended."""
+
+    id: str
 
 
 class Misunderstood(Exception):
@@ -51,24 +63,20 @@ class Misunderstood(Exception):
 class View:
     """Puts the looks together. The same news twice, as after a broken line, changes nothing."""
 
-    def __init__(self) -> None:
+    def __init__(self, kind: Kind[Any, Any] = IMAGE) -> None:
         self.look: Look | None = None
+        self._kind = kind
         self._drawings: dict[str, Drawing] = {}
         self._places: dict[int, str] = {}
         self._replaced: set[str] = set()
         self._finished: set[str] = set()
 
-    def checked(self, check: RequestCheck) -> Look:
-        """The look that an answer of `generate/check` gives."""
-        self.look = Look(
-            queue_position=check.queue_position,
-            wait_seconds=check.wait_time,
-            is_possible=check.is_possible,
-            processing=check.processing,
-            finished=check.finished,
-            done=check.done,
-            faulted=check.faulted,
-        )
+    def checked(self, answer: Asked) -> Look:
+        """The look that an answer to the question how far it is gives."""
+        if isinstance(answer, AlchemyStatus):
+            self.look = look_at_forms(answer)
+        else:
+            self.look = _look_at_jobs(answer, self._kind)
         return self.look
 
     def heard(self, name: str, data: str) -> bool:
@@ -85,7 +93,7 @@ class View:
             case "progress":
                 after = self._stepped(before, data)
             case "generation":
-                after = self._drawn(before, data)
+                after = self._finished_one(before, data)
             case "done":
                 after = self._done(data)
             case _:
@@ -135,8 +143,8 @@ class View:
         self._drawings[event.id] = replace(known, step=event.step, steps=event.steps)
         return self._with_drawings(before)
 
-    def _drawn(self, before: Look, data: str) -> Look | None:
-        event = _read(data, Generation)
+    def _finished_one(self, before: Look, data: str) -> Look | None:
+        event = _read(data, _Finished)
         if event is None:
             return None
         self._drawings.pop(event.id, None)
@@ -144,10 +152,10 @@ class View:
         return self._with_drawings(before)
 
     def _done(self, data: str) -> Look:
-        status = _read(data, RequestStatus)
+        status = _read(data, self._kind.status_type)
         if status is None:
             raise Misunderstood
-        return replace(self.checked(status), status=status)
+        return self.checked(status)
 
     def _with_drawings(self, before: Look) -> Look:
         return replace(
@@ -156,6 +164,37 @@ class View:
             drawings=tuple(self._drawings.values()),
             finished=len(self._finished),
         )
+
+
+def look_at_forms(status: AlchemyStatus) -> Look:
+    """The look that the states of forms give: alchemy does not tell of place and wait."""
+    states = [form.state for form in status.forms] or [status.state]
+    settled = sum(state not in OPEN for state in states)
+    return Look(
+        processing=states.count("processing"),
+        finished=settled,
+        done=settled == len(states),
+        faulted=states.count("faulted") == len(states),
+        status=status,
+    )
+
+
+def settled_forms(status: AlchemyStatus) -> Sequence[FormStatus]:
+    """The forms that are over, however they ended."""
+    return [form for form in status.forms if form.state not in OPEN]
+
+
+def _look_at_jobs(answer: RequestCheck, kind: Kind[Any, Any]) -> Look:
+    return Look(
+        queue_position=answer.queue_position,
+        wait_seconds=answer.wait_time,
+        is_possible=answer.is_possible,
+        processing=answer.processing,
+        finished=answer.finished,
+        done=answer.done,
+        faulted=answer.faulted,
+        status=answer if isinstance(answer, kind.status_type) else None,
+    )
 
 
 def _read(data: str, kind: type[Data]) -> Data | None:

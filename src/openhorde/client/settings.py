@@ -2,11 +2,9 @@
 """What can be asked of a picture, and how it becomes the body of a request."""
 
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from typing import Any, TypedDict
 
-import msgspec
-
+from openhorde.client.bodies import request_body
 from openhorde.wire.image import (
     ControlType,
     ExtraSourceImage,
@@ -83,27 +81,13 @@ REQUEST = frozenset(ImageRequest.__struct_fields__) - {"prompt", "params"}
 
 
 def image_body(prompt: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The JSON body of `POST generate/async`: only what was asked for, so defaults are the horde's.
-
-    Bounds are left to the horde: it may know samplers or sizes that this client does not.
-    """
-    asked = {name: value for name, value in settings.items() if value is not None}
+    """The JSON body of `POST generate/async`."""
+    asked = dict(settings)
     negative = asked.pop("negative_prompt", None)
-    params: dict[str, Any] = dict(asked.pop("extra_params", None) or {})
-    body: dict[str, Any] = {
-        "prompt": f"{prompt} {NEGATIVE_MARK} {negative}" if negative else prompt
-    }
-    for name, value in asked.items():
-        if name in PARAMS:
-            params[name] = str(value) if name == "seed" else value
-        elif name in REQUEST:
-            body[name] = value
-        else:
-            raise TypeError(_unknown(name))
-    if params:
-        body["params"] = params
-    built: dict[str, Any] = msgspec.to_builtins(body)
-    return built
+    if asked.get("seed") is not None:
+        asked["seed"] = str(asked["seed"])
+    prompt = f"{prompt} {NEGATIVE_MARK} {negative}" if negative else prompt
+    return request_body(prompt, asked, params=PARAMS, request=REQUEST)
 
 
 def asked_facts(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -126,10 +110,3 @@ def asked_facts(body: Mapping[str, Any]) -> dict[str, Any]:
     if "source_image" in body:
         facts["source_processing"] = body.get("source_processing", "img2img")
     return facts
-
-
-def _unknown(name: str) -> str:
-    known = sorted(PARAMS | REQUEST | {"negative_prompt", "extra_params"})
-    close = get_close_matches(name, known, n=1)
-    hint = f"did you mean {close[0]}?" if close else f"known are: {', '.join(known)}"
-    return f"unknown setting {name!r}: {hint} (extra_params carries what this client does not know)"

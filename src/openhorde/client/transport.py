@@ -13,7 +13,7 @@ import httpx
 import msgspec
 from httpx_sse import EventSource, ServerSentEvent, SSEError, aconnect_sse
 
-from openhorde.client.errors import HordeError, HordeUnreachable
+from openhorde.client.errors import HordeError, HordeUnreachable, PictureUnreachable
 from openhorde.wire.errors import Error
 
 Answer = TypeVar("Answer")
@@ -110,7 +110,7 @@ class Transport:
         if response.status_code >= 400:
             raise _refusal(response)
         try:
-            return msgspec.json.decode(response.content, type=answer), response.headers
+            return _read(response.content, answer), response.headers
         except msgspec.DecodeError as error:
             raise HordeError(
                 response.status_code,
@@ -165,16 +165,33 @@ class Transport:
             except HordeError as error:
                 await patience.bear(error)
 
-    async def download(self, url: str) -> bytes:
-        """A picture from object storage. The API key stays at home: the host may be another's."""
-        response = await self._send("GET", str(httpx.URL(self.url).join(url)), redirects=True)
-        if response.status_code >= 400:
-            raise HordeError(
-                response.status_code,
-                None,
-                f"The picture at {url} could not be fetched (HTTP {response.status_code}).",
-            )
-        return response.content
+    async def download(self, url: str, bytes_max: int | None = None) -> bytes:
+        """A picture from object storage or the web. Of one that is longer than `bytes_max`, if that
+        is given, come that many bytes and one more.
+
+        The API key stays at home: the host may be another's.
+        """
+        content = bytearray()
+        try:
+            request = self._http.stream("GET", httpx.URL(self.url).join(url), follow_redirects=True)
+            async with request as response:
+                if response.status_code >= 400:
+                    raise HordeError(
+                        response.status_code,
+                        None,
+                        f"The picture at {url} could not be fetched (HTTP {response.status_code}).",
+                    )
+                async for part in response.aiter_bytes():
+                    content += part
+                    if bytes_max is not None and len(content) > bytes_max:
+                        return bytes(content[: bytes_max + 1])
+        except httpx.InvalidURL as error:
+            raise HordeError(0, None, f"{url!r} is not a URL ({error}).") from error
+        except httpx.TransportError as error:
+            raise PictureUnreachable(url, str(error) or type(error).__name__) from error
+        except httpx.RequestError as error:
+            raise HordeError(0, None, f"The picture at {url} is not sent ({error}).") from error
+        return bytes(content)
 
     async def _send(
         self,
@@ -184,7 +201,6 @@ class Transport:
         content: bytes | None = None,
         headers: Mapping[str, str] | None = None,
         params: Mapping[str, str] | None = None,
-        redirects: bool = False,
         seconds_max: float = CALL_SECONDS_MAX,
     ) -> httpx.Response:
         try:
@@ -194,7 +210,6 @@ class Transport:
                 content=content,
                 headers=headers,
                 params=params,
-                follow_redirects=redirects,
                 timeout=httpx.Timeout(seconds_max, connect=CONNECT_SECONDS_MAX),
             )
         except httpx.InvalidURL as error:
@@ -254,6 +269,25 @@ def horde_root(url: str) -> str:
             0, None, f"The horde's URL must begin with http:// or https://, not {url!r}."
         )
     return root.removesuffix("/v2").removesuffix("/api").rstrip("/")
+
+
+def _read(content: bytes, answer: type[Answer]) -> Answer:
+    """An explicit null counts as absent: some hordes fill with nulls what they leave open.
+
+    That is tried only where the strict reading fails.
+    """
+    try:
+        return msgspec.json.decode(content, type=answer)
+    except msgspec.ValidationError:
+        return msgspec.convert(_without_nulls(msgspec.json.decode(content)), answer)
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nulls(each) for key, each in value.items() if each is not None}
+    if isinstance(value, list):
+        return [_without_nulls(each) for each in value]
+    return value
 
 
 async def _expect_stream(source: EventSource) -> None:
