@@ -2,13 +2,14 @@
 """Reading streamed answers: events of completions, and Ollama's lines."""
 
 import json
+from abc import ABC, abstractmethod
 from typing import Any
 
 from openhorde.worker.backends.servers import EngineError, said
 from openhorde.worker.backends.texts import Writing
 
 
-class Reader:
+class Reader(ABC):
     """Takes the lines of an answer. `name` is the engine's; `ended` is whether it said so."""
 
     def __init__(self, name: str, writing: Writing) -> None:
@@ -38,11 +39,13 @@ class Reader:
         self.ended = self.ended or ended or enough
         return enough
 
+    @abstractmethod
     def _data(self, line: str) -> str | None:
-        raise NotImplementedError
+        """What a line carries, if anything."""
 
+    @abstractmethod
     def _piece(self, answer: dict[str, Any]) -> tuple[str, bool]:
-        raise NotImplementedError
+        """The text of an answer, and whether it is the last. Raises EngineError."""
 
 
 class CompletionReader(Reader):
