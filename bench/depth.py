@@ -51,6 +51,7 @@ async def measure(ground: Ground, figures: Figures, depth: Depth) -> None:
     """Fill both queues and measure on the one through HTTP, on the other with pgbench."""
     await ground.serve()
     turns = await ground.vary(depth.waiting, depth.lanes)
+    await ground.serve_anew()
     first = ground.limits_queue.next_number - depth.waiting
     details: dict[str, Any] = {"depth": depth.waiting, "lanes": len(set(turns))}
     figures.details[f"depth_{depth.waiting}"] = details

@@ -74,6 +74,13 @@ class Ground:
             )
             self._processes = processes
 
+    async def serve_anew(self) -> None:
+        """Have a new server run. One that was there while SQL filled the queue behind its back
+        would be busy for half a minute with learning thousands of lanes, which in life come one by
+        one."""
+        await self.stop_serving()
+        await self.serve()
+
     async def stop_serving(self) -> None:
         """Stop the server, if one runs."""
         self._server, self._processes = None, 0

@@ -30,8 +30,7 @@ async def measure(ground: Ground, figures: Figures) -> None:
         hot=(hot_user, round(plan.hot.waiting * HOT_SHARE)),
     )
     # A server that has served others before would place a newcomer where those were.
-    await ground.stop_serving()
-    await ground.serve()
+    await ground.serve_anew()
     ground.show(0.4)
     name = "hot worker"
     claim = await ground.inside.claim_for(ground.inside_owners[0], easy_offer(f"{name} inside"))

@@ -37,7 +37,7 @@ SECONDS_MAX = 300
 """When a run of pgbench is given up."""
 
 WARM_UP = 6
-"""Transactions of each client that do not count: PostgreSQL plans a statement anew five times."""
+"""Transactions of each client that do not count: the first ones plan and read catalogues."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +222,7 @@ class Pgbench:
             file.write_text(script.text)
             first = str(self._rounds * ROUND)
             variables = {**script.variables, "n": first, "first": first}
+            surroundings = {name: v for name, v in os.environ.items() if name[:2] != "PG"}
             process = subprocess.Popen(
                 [
                     *(str(self._program), *_place(self._dsn), "-n", "-M", "prepared"),
@@ -233,7 +234,7 @@ class Pgbench:
                         for word in ("-D", f"{name}={text}")
                     ),
                 ],
-                env={name: text for name, text in os.environ.items() if name[:2] != "PG"},
+                env=surroundings | {"PGOPTIONS": "-c plan_cache_mode=force_generic_plan"},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,

@@ -4,11 +4,13 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openhorde.server.actions.lanes import PICKY, Fitting, Lanes
+from openhorde.server.actions.heads import ORDERS_MERGED_MAX
+from openhorde.server.actions.lanes import Fitting, Lanes
 from openhorde.server.domain.matching import fits
 from openhorde.server.domain.needs import Needs, Offer
 
 MODELS = [f"model {number}" for number in range(12)]
+MANY_MODELS = [*MODELS, *(f"other model {number}" for number in range(2 * ORDERS_MERGED_MAX))]
 
 
 def needs_of(number: int) -> Needs:
@@ -16,6 +18,13 @@ def needs_of(number: int) -> Needs:
     return Needs(
         kind="image", sizes=(("pixels", 64 * (1 + number // 12)),), models=(MODELS[number % 12],)
     )
+
+
+def varied_needs_of(number: int) -> Needs:
+    """By dozens, requests name one model, two, none, all."""
+    count = (1, 2, 0, len(MODELS))[number // 12 % 4]
+    models = sorted({MODELS[(number + step) % 12] for step in range(count)})
+    return Needs(kind="image", sizes=(("pixels", 64 * (1 + number // 12)),), models=tuple(models))
 
 
 lane_numbers = st.integers(1, 95)
@@ -30,7 +39,7 @@ offers = st.builds(
     lambda models, pixels_max: Offer(
         kind="image", models=frozenset(models), sizes_max={"pixels": 64 * pixels_max}
     ),
-    st.lists(st.sampled_from(MODELS), max_size=12),
+    st.lists(st.sampled_from(MODELS), max_size=12) | st.just(MANY_MODELS),
     st.integers(0, 8),
 )
 
@@ -41,9 +50,9 @@ def test_the_best_lanes_are_those_of_a_full_search(
 ) -> None:
     lanes, heads = Lanes(), dict[int, int]()
     fitting = Fitting(offer)
-    lanes.learn({number: needs_of(number) for number in range(1, 50 if later else 96)})
+    lanes.learn({number: varied_needs_of(number) for number in range(1, 50 if later else 96)})
     lanes.fitting(fitting)
-    lanes.learn({number: needs_of(number) for number in range(1, 96)})
+    lanes.learn({number: varied_needs_of(number) for number in range(1, 96)})
     for what, lane, rank in happened:
         if what == "joined":
             assert rank is not None
@@ -54,23 +63,29 @@ def test_the_best_lanes_are_those_of_a_full_search(
             heads.pop(lane, None)
             if rank is not None:
                 heads[lane] = rank
-    expected = sorted((rank, lane) for lane, rank in heads.items() if fits(needs_of(lane), offer))
+    expected = sorted(
+        (rank, lane) for lane, rank in heads.items() if fits(varied_needs_of(lane), offer)
+    )
     found = lanes.best(fitting, count)
     assert [heads[lane] for lane in found] == [rank for rank, _ in expected[:count]]
     assert set(found) <= {lane for _, lane in expected}
     assert sorted(lanes.live()) == sorted(heads)
 
 
-def test_the_picky_and_the_easy_are_searched_by_different_ways_to_the_same_end() -> None:
+def test_the_best_are_found_in_front_behind_many_others_and_among_many_models() -> None:
     lanes = Lanes()
     lanes.learn({number: needs_of(number) for number in range(96)})
     for number in range(96):
         lanes.joined(number, 1000 - number)
-    picky = Fitting(Offer(kind="image", models=frozenset(MODELS[:1]), sizes_max={"pixels": 64}))
-    easy = Fitting(Offer(kind="image", models=frozenset(MODELS), sizes_max={"pixels": 10_000}))
-    assert len(lanes.fitting(picky)) * PICKY < 96 < len(lanes.fitting(easy)) * PICKY
-    assert lanes.best(picky, 3) == [0]
-    assert lanes.best(easy, 3) == [95, 94, 93]
+    few_models, many_models = frozenset(MODELS[:1]), frozenset(MANY_MODELS)
+    for models, pixels, expected in (
+        (few_models, 64, [0]),
+        (few_models, 10_000, [84, 72, 60]),
+        (many_models, 64, [11, 10, 9]),
+        (many_models, 10_000, [95, 94, 93]),
+    ):
+        offer = Offer(kind="image", models=models, sizes_max={"pixels": pixels})
+        assert lanes.best(Fitting(offer), 3) == expected
 
 
 def test_what_joins_while_the_database_is_asked_is_not_lost() -> None:

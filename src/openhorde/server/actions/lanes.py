@@ -2,16 +2,15 @@
 """The directory of lanes: what each needs, in which jobs wait, and which of them an offer fits.
 
 All of it is memory of this process. The cost of a look does not grow with the depth of the queue:
-an offer is held against each lane once, and the lanes of a kind in which jobs wait are kept in the
-order of their heads.
+an offer is held against each lane once, and the lanes in which jobs wait are kept in the order of
+their heads.
 """
 
-from bisect import bisect_left, insort
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from heapq import nsmallest
 from time import monotonic
 
+from openhorde.server.actions.heads import Heads
 from openhorde.server.domain.matching import fits
 from openhorde.server.domain.needs import Needs, Offer
 
@@ -20,9 +19,6 @@ ASKED_SECONDS_MAX = 3600.0
 
 LANES_MAX = 30_000
 """Beyond this, lanes in which nothing waits are forgotten; who needs one asks again."""
-
-PICKY = 8
-"""An offer that fits fewer than one in so many of the live lanes is searched by its own lanes."""
 
 
 @dataclass(slots=True)
@@ -46,8 +42,7 @@ class Lanes:
         self._numbers: dict[str, tuple[int, float]] = {}
         self._list: list[int] = []
         self._era = 0
-        self._heads: dict[int, int] = {}
-        self._by_head: dict[str, list[tuple[int, int]]] = {}
+        self._heads = Heads()
         self._joined_at: dict[int, float] = {}
         self.newest = 0
 
@@ -83,8 +78,9 @@ class Lanes:
         """A job waits in a lane from now on. A lane that is not known here is left to be found."""
         if lane in self._needs:
             self._joined_at[lane] = monotonic()
-            if rank < self._heads.get(lane, rank + 1):
-                self._set_head(lane, rank)
+            known = self._heads.rank(lane)
+            if known is None or rank < known:
+                self._heads.put(lane, self._needs[lane], rank)
 
     def looked(self, lanes: Iterable[int], heads: Mapping[int, int], began: float) -> None:
         """What the database said of some lanes, to a question asked at `began` (monotonic): the
@@ -92,11 +88,14 @@ class Lanes:
         for lane in lanes:
             if self._joined_at.get(lane, 0.0) >= began:
                 continue
-            rank = heads.get(lane)
+            needs, rank = self._needs.get(lane), heads.get(lane)
+            if needs is None:
+                continue
             if rank is None:
-                self._drop_head(lane)
-            elif lane in self._needs and rank != self._heads.get(lane):
-                self._set_head(lane, rank)
+                self._heads.drop(lane, needs)
+                self._joined_at.pop(lane, None)
+            elif rank != self._heads.rank(lane):
+                self._heads.put(lane, needs, rank)
 
     def live(self, after: int = 0, up_to: int | None = None) -> list[int]:
         """Lanes in which jobs wait, as far as is known, with numbers in (after, up_to]."""
@@ -108,8 +107,7 @@ class Lanes:
 
     def least_rank(self, kind: str) -> int | None:
         """The rank at the head of a kind's queue."""
-        by_head = self._by_head.get(kind)
-        return by_head[0][0] if by_head else None
+        return self._heads.least(kind)
 
     def fitting(self, fitting: Fitting) -> set[int]:
         """All known lanes that the offer fits, live or not."""
@@ -126,34 +124,7 @@ class Lanes:
 
     def best(self, fitting: Fitting, count: int) -> list[int]:
         """The live lanes that the offer fits, those with the best heads, at most so many."""
-        lanes, heads = self.fitting(fitting), self._heads
-        by_head = self._by_head.get(fitting.offer.kind, [])
-        if len(lanes) * PICKY < len(by_head):
-            waiting = [(heads[lane], lane) for lane in lanes if lane in heads]
-            return [lane for _, lane in nsmallest(count, waiting)]
-        found: list[int] = []
-        for _, lane in by_head:
-            if lane in lanes:
-                found.append(lane)
-                if len(found) == count:
-                    break
-        return found
-
-    def _set_head(self, lane: int, rank: int) -> None:
-        self._drop_from_order(lane)
-        self._heads[lane] = rank
-        insort(self._by_head.setdefault(self._needs[lane].kind, []), (rank, lane))
-
-    def _drop_head(self, lane: int) -> None:
-        self._drop_from_order(lane)
-        self._heads.pop(lane, None)
-        self._joined_at.pop(lane, None)
-
-    def _drop_from_order(self, lane: int) -> None:
-        rank = self._heads.get(lane)
-        if rank is not None:
-            by_head = self._by_head[self._needs[lane].kind]
-            del by_head[bisect_left(by_head, (rank, lane))]
+        return self._heads.first(self.fitting(fitting), fitting.offer, count)
 
     def _forget(self) -> None:
         self._needs = {lane: needs for lane, needs in self._needs.items() if lane in self._heads}

@@ -35,12 +35,13 @@ PROBED_MAX = 512
 """A second look asks for the heads of the lanes an offer fits, if these are at most so many, else
 for all live lanes."""
 
-SWEPT_LANES = 256
+SWEPT_LANES = 64
 """So many lanes a sweep reads at once."""
 
 SWEEP_SECONDS_MIN = 0.05
-SWEEP_SHARE_MAX = 0.02
-"""A sweep takes at most this share of all time."""
+SWEEP_SHARE_MAX = 0.005
+"""A sweep takes at most this share of all time: pops wait for it, and one in a hundred would show
+in their 99th percentile."""
 
 USERS_MAX = 20_000
 """Users whose last finish tags, or whose lanes, are remembered."""

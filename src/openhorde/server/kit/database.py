@@ -42,6 +42,11 @@ async def open_pool(
     must leave no session state behind: no `set` without `local`, no session advisory lock, no
     temporary table, no `listen`. Who needs these opens a connection of their own.
 
+    A connection plans each statement once, whatever its arguments. Left to itself PostgreSQL may
+    plan one anew for every call, because it compares what plans would cost in a small queue and in
+    a deep one; that takes longer than the statement. So a statement must be good for any values: a
+    range with an open end wants an order and a limit.
+
     Raises DatabaseUnusable when there is no connection, or the server is older than PostgreSQL 15.
     """
     try:
@@ -54,7 +59,10 @@ async def open_pool(
             reset=_keep_session,
             # A pool serves hot statements all day: idle connections may stay.
             max_inactive_connection_lifetime=0,
-            server_settings={"application_name": application_name},
+            server_settings={
+                "application_name": application_name,
+                "plan_cache_mode": "force_generic_plan",
+            },
         )
     except DATABASE_AWAY as error:
         # The DSN may hold a password: it must not reach a log through this text.

@@ -49,7 +49,7 @@ async def count_deliveries(
 
 
 async def prune_deliveries(statements: Statements, before: datetime) -> None:
-    """Forget deliveries from before then."""
+    """Forget deliveries from before then, the oldest first, some thousand at a time."""
     await statements.run("prune_deliveries", before)
 
 

@@ -111,6 +111,7 @@ where r.created_at < $1 and r.ended_at is null
         where j.request_id = r.id
             and (j.state = 'running' or j.popped_at > $1 or j.finished_at > $1)
     )
+order by r.created_at
 limit 500;
 
 -- name: lock_requests
@@ -151,6 +152,7 @@ where r.ended_at < $1
         select from jobs j
         where j.request_id = r.id and (j.state in ('waiting', 'running') or j.finished_at > $1)
     )
+order by r.ended_at
 limit 500;
 
 -- name: purge_requests

@@ -8,25 +8,18 @@
 -- whether a lane is for everybody go together; $10 are the lanes in which favoured users wait.
 -- What it looked at is answered too: the ranks at the heads of the lanes.
 -- With blocked words, only the first thousand jobs of a lane are looked through.
--- The arguments go through `given` so that a plan cannot depend on their values: PostgreSQL would
--- think it worth while to plan anew for each call, which costs more than the claim itself.
-with given as materialized (
-    select $2::integer[] as lanes, $3::text[] as models, $4::double precision[] as multipliers,
-        $5::integer[] as amounts, $6::integer[] as friends, $7::boolean[] as general,
-        $8::text[] as blocked_words, $10::integer[] as lanes_of_friends
-), favoured as (
+with favoured as (
     select best.id, best.request_id, best.lane
-    from given
-    cross join unnest(given.lanes_of_friends) as mine (lane)
-    cross join unnest(given.friends) as friend (id)
+    from unnest($10::integer[]) as mine (lane)
+    cross join unnest($6::integer[]) as friend (id)
     cross join lateral (
         select j.id, j.request_id, j.lane, j.rank
         from jobs j
         where j.state = 'waiting' and j.lane + 0 = mine.lane and j.user_id = friend.id
             and (
-                cardinality(given.blocked_words) = 0
+                cardinality($8::text[]) = 0
                 or not exists (
-                    select from requests r, unnest(given.blocked_words) as word
+                    select from requests r, unnest($8) as word
                     where r.id = j.request_id and position(word in r.screened_text) > 0
                 )
             )
@@ -38,8 +31,7 @@ with given as materialized (
     limit 1
 ), looked as materialized (
     select offered.lane, head.rank
-    from given
-    cross join unnest(given.lanes, given.general) as offered (lane, general)
+    from unnest($2::integer[], $7::boolean[]) as offered (lane, general)
     cross join lateral (
         select rank from jobs where state = 'waiting' and lane = offered.lane order by rank limit 1
     ) as head
@@ -48,23 +40,22 @@ with given as materialized (
     select lane from looked order by rank
 ), general as (
     select best.id, best.request_id, best.lane
-    from given
-    cross join heads
+    from heads
     cross join lateral (
         select j.id, j.request_id, j.lane
         from jobs j
         where j.state = 'waiting' and j.lane = heads.lane
             and (
-                cardinality(given.blocked_words) = 0
+                cardinality($8::text[]) = 0
                 or j.rank <= coalesce((
                     select rank from jobs where state = 'waiting' and lane = heads.lane
                     order by rank offset 999 limit 1
                 ), j.rank)
             )
             and (
-                cardinality(given.blocked_words) = 0
+                cardinality($8::text[]) = 0
                 or not exists (
-                    select from requests r, unnest(given.blocked_words) as word
+                    select from requests r, unnest($8) as word
                     where r.id = j.request_id and position(word in r.screened_text) > 0
                 )
             )
@@ -81,8 +72,7 @@ with given as materialized (
     select
         c.id, c.request_id, c.lane, offered.model, offered.multiplier, offered.amount
     from chosen c
-    cross join given
-    join unnest(given.lanes, given.models, given.multipliers, given.amounts)
+    join unnest($2, $3::text[], $4::double precision[], $5::integer[])
         as offered (lane, model, multiplier, amount) on offered.lane = c.lane
 ), taken as (
     select id, request_id, model, multiplier from terms
@@ -127,60 +117,53 @@ order by ordinal;
 -- Hand a worker the best-ranked jobs of the given lanes (its owner's and friends' first), at most
 -- $5 of them, of whatever requests. Lanes, models, multipliers and whether a lane is for everybody
 -- go together; $10 are the lanes in which favoured users wait. Some more than $5 are looked at:
--- others may hold some of them locked. On `given` see claim_jobs.
-with given as materialized (
-    select $2::integer[] as lanes, $3::text[] as models, $4::double precision[] as multipliers,
-        4 * $5::integer as looks, $6::integer[] as friends, $7::boolean[] as general,
-        $8::text[] as blocked_words, $10::integer[] as lanes_of_friends
-), offered as materialized (
-    select terms.lane, terms.model, terms.multiplier, terms.general
-    from given
-    cross join unnest(given.lanes, given.models, given.multipliers, given.general)
+-- others may hold some of them locked.
+with offered as materialized (
+    select lane, model, multiplier, general
+    from unnest($2::integer[], $3::text[], $4::double precision[], $7::boolean[])
         as terms (lane, model, multiplier, general)
 ), fronts as materialized (
     select front.id, front.rank, front.favoured, offered.model, offered.multiplier
-    from given
-    cross join offered
+    from offered
     cross join lateral (
-        select j.id, j.rank, j.user_id = any (given.friends) as favoured
+        select j.id, j.rank, j.user_id = any ($6::integer[]) as favoured
         from jobs j
         where j.state = 'waiting' and j.lane = offered.lane
-            and (offered.general or j.user_id = any (given.friends))
+            and (offered.general or j.user_id = any ($6::integer[]))
             and (
-                cardinality(given.blocked_words) = 0
+                cardinality($8::text[]) = 0
                 or not exists (
-                    select from requests r, unnest(given.blocked_words) as word
+                    select from requests r, unnest($8) as word
                     where r.id = j.request_id and position(word in r.screened_text) > 0
                 )
             )
         order by j.rank, j.id
-        limit given.looks
+        limit 4 * $5::integer
     ) as front
     union all
     select mine.id, mine.rank, true, offered.model, offered.multiplier
-    from given
-    cross join unnest(given.lanes_of_friends) as lane_of_friends (lane)
+    from unnest($10::integer[]) as lane_of_friends (lane)
     join offered on offered.lane = lane_of_friends.lane
-    cross join unnest(given.friends) as friend (id)
+    cross join unnest($6::integer[]) as friend (id)
     cross join lateral (
         select j.id, j.rank
         from jobs j
         where j.state = 'waiting' and j.lane + 0 = offered.lane and j.user_id = friend.id
             and (
-                cardinality(given.blocked_words) = 0
+                cardinality($8::text[]) = 0
                 or not exists (
-                    select from requests r, unnest(given.blocked_words) as word
+                    select from requests r, unnest($8) as word
                     where r.id = j.request_id and position(word in r.screened_text) > 0
                 )
             )
         order by j.rank, j.id
-        limit given.looks
+        limit 4 * $5::integer
     ) as mine
 ), best as materialized (
     select distinct on (favoured, rank, id) id, rank, favoured, model, multiplier
     from fronts
     order by favoured desc, rank, id
-    limit (select looks from given)
+    limit 4 * $5
 ), taken as (
     select j.id, j.request_id, best.model, best.multiplier
     from best join jobs j on j.id = best.id
