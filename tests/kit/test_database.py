@@ -38,6 +38,22 @@ async def test_a_connection_goes_back_without_a_round_trip(fresh_database: str) 
     await pool.close()
 
 
+async def test_a_statement_is_planned_once(fresh_database: str) -> None:
+    pool = await open_pool(fresh_database, connections_min=1, connections_max=1)
+    await pool.execute("create table numbers as select generate_series(1, 10000) as number")
+    await pool.execute("create index on numbers (number)")
+    await pool.execute("analyze numbers")
+    statement = "select count(*) from numbers where number < $1"
+    for _ in range(10):
+        assert await pool.fetchval(statement, 5) == 4
+    row = await pool.fetchrow(
+        "select generic_plans, custom_plans from pg_prepared_statements where statement = $1",
+        statement,
+    )
+    assert tuple(row) == (10, 0)
+    await pool.close()
+
+
 async def test_an_open_transaction_does_not_go_back(fresh_database: str) -> None:
     pool = await open_pool(fresh_database, connections_min=1, connections_max=1)
     async with pool.acquire() as connection:

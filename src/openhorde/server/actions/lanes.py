@@ -41,10 +41,12 @@ class Lanes:
         self._needs: dict[int, Needs] = {}
         self._numbers: dict[str, tuple[int, float]] = {}
         self._list: list[int] = []
-        self._era = 0
+        self.era = 0
+        """How often lanes have been forgotten."""
         self._heads = Heads()
         self._joined_at: dict[int, float] = {}
         self.newest = 0
+        """The highest number known."""
 
     def __contains__(self, lane: int) -> bool:
         """Is it known what this lane needs?"""
@@ -111,8 +113,8 @@ class Lanes:
 
     def fitting(self, fitting: Fitting) -> set[int]:
         """All known lanes that the offer fits, live or not."""
-        if fitting.era != self._era:
-            fitting.era, fitting.seen = self._era, 0
+        if fitting.era != self.era:
+            fitting.era, fitting.seen = self.era, 0
             fitting.lanes = set()
         if fitting.seen < len(self._list):
             offer, needs = fitting.offer, self._needs
@@ -134,4 +136,4 @@ class Lanes:
             for signature, entry in self._numbers.items()
             if entry[0] in self._needs
         }
-        self._era += 1
+        self.era += 1

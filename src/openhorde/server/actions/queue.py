@@ -73,6 +73,7 @@ class Queue:
         self._lanes_of_user: OrderedDict[int, tuple[float, set[int]]] = OrderedDict()
         self._newest = SingleFlight(self._read_newest)
         self._all = SingleFlight(self._read_all)
+        self._learned: tuple[float, int] | None = None
         self._swept_to = 0
         self._sweep_due = 0.0
         self._sweeping: asyncio.Task[None] | None = None
@@ -221,8 +222,10 @@ class Queue:
     async def snapshot(self) -> Snapshot:
         """The depth of the queue, some moments old; what its lanes need is known."""
         snapshot = await self._depths.snapshot()
-        if any(lane not in self._lanes for lane in snapshot.lanes):
+        learned = snapshot.taken_at, self._lanes.era
+        if self._learned != learned:
             await self.learn(snapshot.lanes)
+            self._learned = learned
         return snapshot
 
     async def learn(self, lanes: Iterable[int]) -> None:

@@ -108,9 +108,9 @@ select (select count(*) from batch)::integer as counted,
 
 -- name: prune_deliveries
 -- Forget some of the deliveries that are of no use for recent figures.
-delete from deliveries where id in (
+delete from deliveries where id = any (array(
     select id from deliveries where delivered_at < $1 order by delivered_at limit 10000
-);
+));
 
 -- name: take_uptime
 -- Workers that have been up long enough since their last reward; their time counts as rewarded.

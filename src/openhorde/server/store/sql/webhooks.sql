@@ -72,11 +72,11 @@ order by created_at, id;
 with given_up as (
     update webhook_calls
     set state = 'given_up', last_error = coalesce(last_error, $3), ended_at = $2
-    where id in (
+    where id = any (array(
         select id from webhook_calls
         where state = 'waiting' and created_at < $1
         order by created_at limit 5000
-    ) and state = 'waiting'
+    )) and state = 'waiting'
     returning id
 )
 select count(*) from given_up;
@@ -85,9 +85,9 @@ select count(*) from given_up;
 -- Forget some of the calls that ended before the given moment; how many.
 with forgotten as (
     delete from webhook_calls
-    where id in (
+    where id = any (array(
         select id from webhook_calls where ended_at < $1 order by ended_at limit 5000
-    )
+    ))
     returning id
 )
 select count(*) from forgotten;

@@ -292,9 +292,8 @@ returning id;
 -- Forget lanes that nobody has asked for since the given moment and that no open job is in.
 delete from lanes
 where used_at < $1
-    and not exists (
-        select from jobs j where j.lane = lanes.id and j.state in ('waiting', 'running')
-    );
+    and not exists (select from jobs j where j.lane = lanes.id and j.state = 'waiting')
+    and not exists (select from jobs j where j.lane = lanes.id and j.state = 'running');
 
 -- name: queue_depth
 -- How much waits: by lane (rank is null), and by kind from front to back in at most 256 slices
