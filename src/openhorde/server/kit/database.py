@@ -55,14 +55,11 @@ async def open_pool(
             min_size=connections_min,
             max_size=connections_max,
             timeout=_CONNECT_SECONDS,
-            init=prepare_connection,
+            init=_prepare_lent,
             reset=_keep_session,
             # A pool serves hot statements all day: idle connections may stay.
             max_inactive_connection_lifetime=0,
-            server_settings={
-                "application_name": application_name,
-                "plan_cache_mode": "force_generic_plan",
-            },
+            server_settings={"application_name": application_name},
         )
     except DATABASE_AWAY as error:
         # The DSN may hold a password: it must not reach a log through this text.
@@ -83,6 +80,12 @@ async def prepare_connection(connection: asyncpg.Connection) -> None:
     await connection.set_type_codec(
         "jsonb", schema="pg_catalog", encoder=_encode_json, decoder=msgspec.json.decode
     )
+
+
+async def _prepare_lent(connection: asyncpg.Connection) -> None:
+    await prepare_connection(connection)
+    # Not among the settings a connection starts with: some poolers know few of those.
+    await connection.execute("set plan_cache_mode = force_generic_plan")
 
 
 async def connections_max(connection: asyncpg.Connection) -> int:
