@@ -3,14 +3,13 @@
 
 import base64
 from typing import Any
-from uuid import UUID
 
 import msgspec
 
-from openhorde.server.actions import requests, waiting, work
+from openhorde.server.actions import requests
 from openhorde.server.actions.pictures import BYTES_MAX, picture_key
-from openhorde.server.actions.requests import Client, Priced
-from openhorde.server.actions.work import Delivery
+from openhorde.server.actions.requests import Priced
+from openhorde.server.actions.work import Popped
 from openhorde.server.api.operations import (
     BODY_BYTES_MAX_PICTURES,
     Answer,
@@ -19,9 +18,17 @@ from openhorde.server.api.operations import (
     Limit,
     Operation,
     Who,
-    uuid_of,
 )
 from openhorde.server.api.v2.alchemy_shown import alchemy_shown
+from openhorde.server.api.v2.lifecycle import (
+    POP_REFUSALS,
+    SUBMIT_REFUSALS,
+    WORK_LIMITS,
+    ask,
+    hand_out,
+    request_id,
+    take_result,
+)
 from openhorde.server.domain.bridges import takes_links
 from openhorde.server.domain.kinds.alchemy import NAME, PICTURE_FORMS
 from openhorde.server.store.work import ClaimedJob
@@ -44,8 +51,7 @@ UPLOAD_SECONDS = 1800
 
 async def post_alchemy_request(call: Call) -> Answer:
     """Queue forms, or only price them when it is a dry run."""
-    client = Client(agent=call.client_agent, address=call.client_address)
-    outcome = await requests.submit(call.horde, call.caller, call.body, client)
+    outcome = await ask(call)
     if isinstance(outcome, Priced):
         lines = [PriceLine(label=line.label, kudos=line.milli / 1000) for line in outcome.lines]
         priced = AlchemyPriced(kudos=outcome.kudos_milli / 1000, lines=lines)
@@ -63,31 +69,24 @@ async def post_alchemy_request(call: Call) -> Answer:
 
 async def get_alchemy_status(call: Call) -> AlchemyStatus:
     """How far each form is, with what came of it."""
-    return await alchemy_shown(call.horde, *await requests.read(call.horde, _id(call), NAME))
+    return await alchemy_shown(call.horde, *await requests.read(call.horde, request_id(call), NAME))
 
 
 async def delete_alchemy_status(call: Call) -> AlchemyStatus:
     """Cancel the forms that are not done; answers how they are now."""
-    await requests.cancel(call.horde, _id(call), NAME)
+    await requests.cancel(call.horde, request_id(call), NAME)
     return await get_alchemy_status(call)
-
-
-def _id(call: Call) -> UUID:
-    return uuid_of(call.path["id"], "RequestNotFound")
 
 
 async def post_alchemy_pop(call: Call) -> PoppedForms:
     """Give a worker the best forms it can do, at once or as long as it waits."""
-    popped = await waiting.pop(
-        call.horde, call.caller, call.body, call.client_address, call.hung_up
-    )
-    if not popped.jobs:
-        return PoppedForms(skipped=FormsSkipped(**popped.skipped))
-    try:
+
+    async def show(popped: Popped) -> PoppedForms:
+        if not popped.jobs:
+            return PoppedForms(skipped=FormsSkipped(**popped.skipped))
         return PoppedForms(forms=[await _form_shown(call, job) for job in popped.jobs])
-    except Exception:
-        await work.take_back(call.horde, popped.jobs)
-        raise
+
+    return await hand_out(call, show)
 
 
 async def _form_shown(call: Call, job: ClaimedJob) -> PoppedForm:
@@ -119,18 +118,6 @@ async def _source(call: Call, sources: dict[str, Any], lifetime_seconds: int) ->
         return url
     assert key is not None
     return base64.b64encode(await call.horde.blobs.get(key) or b"").decode()
-
-
-async def post_alchemy_submit(call: Call) -> Rewarded:
-    """Take what came of a form."""
-    said: FormSubmit = call.body
-    delivery = Delivery(
-        job_id=uuid_of(said.id, "InvalidJobID"),
-        faulted=said.state == "faulted",
-        submit=said,
-        metadata=msgspec.to_builtins(said.gen_metadata),
-    )
-    return Rewarded(reward=await work.deliver(call.horde, call.caller, delivery) / 1000)
 
 
 _STATUS_LIMITS = (Limit("10/second", Bucket.ADDRESS_AND_PATH),)
@@ -192,35 +179,21 @@ OPERATIONS = (
         who=Who.USER,
         body=AlchemyPop,
         answer=PoppedForms,
-        limits=(Limit("60/second"),),
-        refusals=(
-            "InvalidAPIKey",
-            "AnonForbiddenWorker",
-            "WorkerMaintenance",
-            "WrongCredentials",
-            "PolymorphicNameConflict",
-        ),
+        limits=WORK_LIMITS,
+        refusals=(*POP_REFUSALS, "PolymorphicNameConflict"),
     ),
     Operation(
         name="post_interrogate_submit",
         method="POST",
         path="/api/v2/interrogate/submit",
-        handler=post_alchemy_submit,
+        handler=take_result,
         summary="A worker hands in what came of a form",
         tag="work",
         who=Who.USER,
         body=FormSubmit,
         answer=Rewarded,
-        limits=(Limit("60/second"),),
-        refusals=(
-            "InvalidAPIKey",
-            "BadRequest",
-            "InvalidJobID",
-            "WrongCredentials",
-            "DuplicateGen",
-            "AbortedGen",
-            "ImageValidationFailed",
-        ),
+        limits=WORK_LIMITS,
+        refusals=(*SUBMIT_REFUSALS, "BadRequest", "ImageValidationFailed"),
         body_bytes_max=BODY_BYTES_MAX_PICTURES,
     ),
 )

@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Image requests: asked for, checked, read and cancelled."""
 
-from uuid import UUID
-
 from openhorde.server.actions import requests
-from openhorde.server.actions.requests import Client, Priced
+from openhorde.server.actions.requests import Priced
 from openhorde.server.api.operations import (
     BODY_BYTES_MAX_PICTURES,
     Answer,
@@ -13,9 +11,9 @@ from openhorde.server.api.operations import (
     Limit,
     Operation,
     Who,
-    uuid_of,
 )
 from openhorde.server.api.push.checks import CheckQuery, held_check
+from openhorde.server.api.v2.lifecycle import ASK_LIMITS, ask, request_id
 from openhorde.server.api.v2.requests_shown import (
     check_shown,
     priced_shown,
@@ -34,8 +32,7 @@ from openhorde.wire.requests import (
 
 async def post_image_request(call: Call) -> Answer:
     """Queue an image request, or only price it when it is a dry run."""
-    client = Client(agent=call.client_agent, address=call.client_address)
-    outcome = await requests.submit(call.horde, call.caller, call.body, client)
+    outcome = await ask(call)
     if isinstance(outcome, Priced):
         return Answer(priced_shown(outcome), status=200)
     return Answer(queued_shown(outcome, outcome.kudos_milli), status=202)
@@ -46,24 +43,22 @@ async def get_image_check(call: Call) -> RequestCheck | Answer:
     query: CheckQuery = call.query
     if query.wait is not None or query.since is not None:
         return await held_check(call, query)
-    return check_shown(await requests.check(call.horde, _request_id(call)))
+    return check_shown(await requests.check(call.horde, request_id(call)))
 
 
 async def get_image_status(call: Call) -> RequestStatus:
     """How far an image request is, with its pictures."""
-    return await status_shown(call.horde, *await requests.read(call.horde, _request_id(call), NAME))
+    return await status_shown(call.horde, *await requests.read(call.horde, request_id(call), NAME))
 
 
 async def delete_image_status(call: Call) -> RequestStatus:
     """Cancel what is left of an image request; answers how it stood before."""
     return await status_shown(
-        call.horde, *await requests.cancel(call.horde, _request_id(call), NAME)
+        call.horde, *await requests.cancel(call.horde, request_id(call), NAME)
     )
 
 
-def _request_id(call: Call) -> UUID:
-    return uuid_of(call.path["id"], "RequestNotFound")
-
+_STATUS_LIMITS = (Limit("10/minute", Bucket.ADDRESS_AND_PATH),)
 
 OPERATIONS = (
     Operation(
@@ -78,16 +73,7 @@ OPERATIONS = (
         answer=RequestQueued,
         status=202,
         answers={200: RequestPriced},
-        limits=(
-            Limit("90/minute", Bucket.ADDRESS_AND_PATH, rate_welcome="300/minute"),
-            Limit("2/second", Bucket.ADDRESS_AND_PATH, rate_welcome="10/second"),
-            Limit(
-                "2/second",
-                Bucket.KEY_AND_PATH,
-                rate_anonymous="60/second",
-                rate_welcome="60/second",
-            ),
-        ),
+        limits=ASK_LIMITS,
         welcomes=True,
         refusals=(
             "InvalidAPIKey",
@@ -121,7 +107,7 @@ OPERATIONS = (
         summary="How far an image request is, with its pictures",
         tag="generate",
         answer=RequestStatus,
-        limits=(Limit("10/minute", Bucket.ADDRESS_AND_PATH),),
+        limits=_STATUS_LIMITS,
         refusals=("RequestNotFound",),
     ),
     Operation(
@@ -132,7 +118,7 @@ OPERATIONS = (
         summary="Cancel what is left of an image request",
         tag="generate",
         answer=RequestStatus,
-        limits=(Limit("10/minute", Bucket.ADDRESS_AND_PATH),),
+        limits=_STATUS_LIMITS,
         refusals=("RequestNotFound",),
     ),
 )

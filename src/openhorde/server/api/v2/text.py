@@ -3,13 +3,12 @@
 
 from collections.abc import Sequence
 from typing import Any
-from uuid import UUID
 
 import msgspec
 
-from openhorde.server.actions import requests, waiting, work
-from openhorde.server.actions.requests import Client, Priced
-from openhorde.server.actions.work import Delivery
+from openhorde.server.actions import requests
+from openhorde.server.actions.requests import Priced
+from openhorde.server.actions.work import Popped
 from openhorde.server.api.operations import (
     BODY_BYTES_MAX_TEXTS,
     Answer,
@@ -18,7 +17,16 @@ from openhorde.server.api.operations import (
     Limit,
     Operation,
     Who,
-    uuid_of,
+)
+from openhorde.server.api.v2.lifecycle import (
+    ASK_LIMITS,
+    POP_REFUSALS,
+    SUBMIT_REFUSALS,
+    WORK_LIMITS,
+    ask,
+    hand_out,
+    request_id,
+    take_result,
 )
 from openhorde.server.api.v2.requests_shown import priced_shown, queued_shown, text_status_shown
 from openhorde.server.domain.kinds import text
@@ -30,8 +38,7 @@ from openhorde.wire.work import Rewarded
 
 async def post_text_request(call: Call) -> Answer:
     """Queue a text request, or only price it when it is a dry run."""
-    client = Client(agent=call.client_agent, address=call.client_address)
-    outcome = await requests.submit(call.horde, call.caller, call.body, client)
+    outcome = await ask(call)
     if isinstance(outcome, Priced):
         return Answer(priced_shown(outcome), status=200)
     return Answer(queued_shown(outcome, outcome.total_milli), status=202)
@@ -40,41 +47,26 @@ async def post_text_request(call: Call) -> Answer:
 async def get_text_status(call: Call) -> TextStatus:
     """How far a text request is, with its texts."""
     return await text_status_shown(
-        call.horde, *await requests.read(call.horde, _request_id(call), text.NAME)
+        call.horde, *await requests.read(call.horde, request_id(call), text.NAME)
     )
 
 
 async def delete_text_status(call: Call) -> TextStatus:
     """Cancel what is left of a text request; answers how it stood before."""
     return await text_status_shown(
-        call.horde, *await requests.cancel(call.horde, _request_id(call), text.NAME)
+        call.horde, *await requests.cancel(call.horde, request_id(call), text.NAME)
     )
 
 
 async def post_text_pop(call: Call) -> dict[str, Any]:
     """Give a worker the best text job it can do, at once or as long as it waits."""
-    popped = await waiting.pop(
-        call.horde, call.caller, call.body, call.client_address, call.hung_up
-    )
+    return await hand_out(call, _popped_shown)
+
+
+async def _popped_shown(popped: Popped) -> dict[str, Any]:
     if not popped.jobs:
         return _shown(TextJob(skipped=TextsSkipped(**popped.skipped)))
     return _shown(_job(popped.jobs))
-
-
-async def post_text_submit(call: Call) -> Rewarded:
-    """Take what a worker wrote."""
-    said: TextSubmit = call.body
-    delivery = Delivery(
-        job_id=uuid_of(said.id, "InvalidJobID"),
-        faulted=said.state == "faulted",
-        submit=said,
-        metadata=msgspec.to_builtins(said.gen_metadata),
-    )
-    return Rewarded(reward=await work.deliver(call.horde, call.caller, delivery) / 1000)
-
-
-def _request_id(call: Call) -> UUID:
-    return uuid_of(call.path["id"], "RequestNotFound")
 
 
 def _job(jobs: Sequence[ClaimedJob]) -> TextJob:
@@ -101,7 +93,6 @@ def _shown(job: TextJob) -> dict[str, Any]:
 
 
 _STATUS_LIMITS = (Limit("60/minute", Bucket.ADDRESS_AND_PATH),)
-_WORK_LIMITS = (Limit("60/second"),)
 
 OPERATIONS = (
     Operation(
@@ -116,16 +107,7 @@ OPERATIONS = (
         answer=RequestQueued,
         status=202,
         answers={200: RequestPriced},
-        limits=(
-            Limit("90/minute", Bucket.ADDRESS_AND_PATH, rate_welcome="300/minute"),
-            Limit("2/second", Bucket.ADDRESS_AND_PATH, rate_welcome="10/second"),
-            Limit(
-                "2/second",
-                Bucket.KEY_AND_PATH,
-                rate_anonymous="60/second",
-                rate_welcome="60/second",
-            ),
-        ),
+        limits=ASK_LIMITS,
         welcomes=True,
         refusals=(
             "InvalidAPIKey",
@@ -172,34 +154,21 @@ OPERATIONS = (
         who=Who.USER,
         body=TextPop,
         answer=TextJob,
-        limits=_WORK_LIMITS,
-        refusals=(
-            "InvalidAPIKey",
-            "AnonForbiddenWorker",
-            "WorkerMaintenance",
-            "WrongCredentials",
-            "BadRequest",
-        ),
+        limits=WORK_LIMITS,
+        refusals=(*POP_REFUSALS, "BadRequest"),
     ),
     Operation(
         name="post_text_job_submit",
         method="POST",
         path="/api/v2/generate/text/submit",
-        handler=post_text_submit,
+        handler=take_result,
         summary="A worker hands in a text",
         tag="work",
         who=Who.USER,
         body=TextSubmit,
         answer=Rewarded,
-        limits=_WORK_LIMITS,
-        refusals=(
-            "InvalidAPIKey",
-            "InvalidJobID",
-            "WrongCredentials",
-            "DuplicateGen",
-            "AbortedGen",
-            "TooLong",
-        ),
+        limits=WORK_LIMITS,
+        refusals=(*SUBMIT_REFUSALS, "TooLong"),
         body_bytes_max=BODY_BYTES_MAX_TEXTS,
     ),
 )

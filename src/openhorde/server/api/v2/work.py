@@ -8,16 +8,20 @@ from typing import Any
 
 import msgspec
 
-from openhorde.server.actions import waiting, work
 from openhorde.server.actions.pictures import BYTES_MAX, picture_key
-from openhorde.server.actions.work import Delivery
+from openhorde.server.actions.work import Popped
 from openhorde.server.api.operations import (
     BODY_BYTES_MAX_PICTURES,
     Call,
-    Limit,
     Operation,
     Who,
-    uuid_of,
+)
+from openhorde.server.api.v2.lifecycle import (
+    POP_REFUSALS,
+    SUBMIT_REFUSALS,
+    WORK_LIMITS,
+    hand_out,
+    take_result,
 )
 from openhorde.server.domain.bridges import wants_base64_sources
 from openhorde.server.domain.kinds import image
@@ -31,16 +35,13 @@ UPLOAD_SECONDS_MIN = 1800
 
 async def post_image_pop(call: Call) -> dict[str, Any]:
     """Give a worker the best image job it can do, at once or as long as it waits."""
-    popped = await waiting.pop(
-        call.horde, call.caller, call.body, call.client_address, call.hung_up
-    )
-    if not popped.jobs:
-        return _shown(ImageJob(skipped=Skipped(**popped.skipped)))
-    try:
+
+    async def show(popped: Popped) -> dict[str, Any]:
+        if not popped.jobs:
+            return _shown(ImageJob(skipped=Skipped(**popped.skipped)))
         return await _job_shown(call, popped.jobs)
-    except Exception:
-        await work.take_back(call.horde, popped.jobs)
-        raise
+
+    return await hand_out(call, show)
 
 
 async def _job_shown(call: Call, jobs: Sequence[ClaimedJob]) -> dict[str, Any]:
@@ -114,18 +115,6 @@ async def _add_sources(
         ]
 
 
-async def post_image_submit(call: Call) -> Rewarded:
-    """Take a worker's result."""
-    said: ImageSubmit = call.body
-    delivery = Delivery(
-        job_id=uuid_of(said.id, "InvalidJobID"),
-        faulted=said.state == "faulted",
-        submit=said,
-        metadata=msgspec.to_builtins(said.gen_metadata),
-    )
-    return Rewarded(reward=await work.deliver(call.horde, call.caller, delivery) / 1000)
-
-
 OPERATIONS = (
     Operation(
         name="post_image_job_pop",
@@ -137,34 +126,21 @@ OPERATIONS = (
         who=Who.USER,
         body=ImagePop,
         answer=ImageJob,
-        limits=(Limit("60/second"),),
-        refusals=(
-            "InvalidAPIKey",
-            "AnonForbiddenWorker",
-            "WorkerMaintenance",
-            "WrongCredentials",
-            "BadRequest",
-        ),
+        limits=WORK_LIMITS,
+        refusals=(*POP_REFUSALS, "BadRequest"),
     ),
     Operation(
         name="post_image_job_submit",
         method="POST",
         path="/api/v2/generate/submit",
-        handler=post_image_submit,
+        handler=take_result,
         summary="A worker hands in a picture",
         tag="work",
         who=Who.USER,
         body=ImageSubmit,
         answer=Rewarded,
-        limits=(Limit("60/second"),),
-        refusals=(
-            "InvalidAPIKey",
-            "InvalidJobID",
-            "WrongCredentials",
-            "DuplicateGen",
-            "AbortedGen",
-            "ImageValidationFailed",
-        ),
+        limits=WORK_LIMITS,
+        refusals=(*SUBMIT_REFUSALS, "ImageValidationFailed"),
         body_bytes_max=BODY_BYTES_MAX_PICTURES,
     ),
 )
