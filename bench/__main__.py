@@ -31,7 +31,7 @@ class Step(NamedTuple):
     measure: Measure
 
 
-def steps_of(plan: Plan) -> list[Step]:
+def steps_of(plan: Plan, dive: depth.Dive) -> list[Step]:
     """What is measured, in order: streams first, as their memory is that of a fresh server."""
     first, *others = (
         Step(
@@ -47,8 +47,12 @@ def steps_of(plan: Plan) -> list[Step]:
         Step("burst", f"{plan.burst} requests at the same instant", crowd.burst),
         Step("crowd", f"{plan.crowd} workers at once", crowd.pop_together),
         *(
-            Step("depth", f"{each.waiting:,} waiting", partial(depth.measure, depth=each))
-            for each in plan.depths
+            Step(
+                "depth",
+                f"{each.waiting:,} waiting ({'down' if number < len(plan.depths) else 'up'})",
+                partial(dive.visit, depth=each),
+            )
+            for number, each in enumerate(dive.visits())
         ),
         Step("hot", "one user with most of the queue", hot.measure),
         Step("pickup", "idle workers that wait", pickup.measure),
@@ -56,7 +60,7 @@ def steps_of(plan: Plan) -> list[Step]:
     ]
 
 
-PARTS = tuple(dict.fromkeys(step.part for step in steps_of(FULL)))
+PARTS = tuple(dict.fromkeys(step.part for step in steps_of(FULL, depth.Dive(FULL.depths))))
 
 
 async def measure(
@@ -66,7 +70,8 @@ async def measure(
     task = asyncio.current_task()
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    steps = [step for step in steps_of(plan) if step.part in parts]
+    dive = depth.Dive(plan.depths)
+    steps = [step for step in steps_of(plan, dive) if step.part in parts]
     bar = progress.add_task("", total=len(steps) + 1)
     figures = Figures()
     took: dict[str, float] = {}
@@ -94,7 +99,7 @@ async def measure(
         progress.update(bar, completed=len(steps) + 1)
         tell("cleaning up")
     if "depth" in parts:
-        depth.compare(figures, plan.depths)
+        dive.tell(figures)
     return figures, machine
 
 

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """How long a pop and a check take, with so and so many waiting, for all sorts of workers."""
 
-from collections import Counter
-from collections.abc import Callable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -47,43 +48,96 @@ SORTS = (
 )
 
 
-async def measure(ground: Ground, figures: Figures, depth: Depth) -> None:
-    """Fill both queues and measure on the one through HTTP, on the other with pgbench."""
-    await ground.serve()
-    turns = await ground.vary(depth.waiting, depth.lanes)
-    await ground.serve_anew()
-    first = ground.limits_queue.next_number - depth.waiting
-    details: dict[str, Any] = {"depth": depth.waiting, "lanes": len(set(turns))}
-    figures.details[f"depth_{depth.waiting}"] = details
-    ground.show(0.3)
-    await _checks(ground, figures, depth.waiting, first)
-    reference = ground.inside.horde.reference
-    for number, sort in enumerate(SORTS):
-        name = f"{sort.key} {depth.waiting}"
-        share = ground.variety.fitting_share(turns, offer_of(sort.offer(name), reference))
-        batch = max(1, min(BATCH_MAX, round(share * depth.waiting) // 4))
-        claim = await ground.inside.claim_for(ground.inside_owners[0], sort.offer(f"{name} inside"))
-        await ground.limits_queue.refill()
-        seconds, empty, errors = await pops(ground, sort.offer(name), ground.plan.pops, batch)
-        limits = await claims(ground, claim, ground.plan.limit_pops)
-        details[sort.key] = {
-            "fitting_share": share,
-            "empty": empty,
-            "errors": dict(errors.most_common(5)),
-            "latency_ms": percentiles_milli(seconds),
-            "limit_latency_ms": percentiles_milli(limits),
+@dataclass(slots=True)
+class Calls:
+    """What was seen of one sort of calls at one depth, on both visits: seconds of each, those of
+    the same statement by pgbench, answers that brought nothing, errors."""
+
+    seconds: list[float] = field(default_factory=list)
+    limits: list[float] = field(default_factory=list)
+    empty: int = 0
+    errors: Counter[str] = field(default_factory=Counter)
+
+    def shown(self) -> dict[str, Any]:
+        """As JSON."""
+        return {
+            "errors": dict(self.errors.most_common(5)),
+            "latency_ms": percentiles_milli(self.seconds),
+            "limit_latency_ms": percentiles_milli(self.limits),
         }
-        add_times(
-            figures,
-            f"{sort.key}_{depth.waiting}",
-            f"{sort.label}, {depth.waiting:,} waiting",
-            seconds,
-            limits,
-        )
-        ground.show(0.3 + 0.7 * (number + 1) / len(SORTS))
 
 
-async def _checks(ground: Ground, figures: Figures, depth: int, first: int) -> None:
+@dataclass(slots=True)
+class Dive:
+    """Visits every depth on the way down and again on the way up, so that a machine that becomes
+    slower meanwhile does not look like a queue that does."""
+
+    depths: Sequence[Depth]
+    _seen: dict[tuple[str, int], Calls] = field(default_factory=lambda: defaultdict(Calls))
+    _shares: dict[tuple[str, int], float] = field(default_factory=dict)
+    _lanes: dict[int, int] = field(default_factory=dict)
+    _turns: list[int] = field(default_factory=list)
+    _filled: Depth | None = None
+
+    def visits(self) -> list[Depth]:
+        """The way down and up."""
+        return [*self.depths, *reversed(self.depths)]
+
+    async def visit(self, ground: Ground, _figures: Figures, depth: Depth) -> None:
+        """Fill both queues and measure on the one through HTTP, on the other with pgbench."""
+        await ground.serve()
+        if self._filled != depth:
+            self._turns = await ground.vary(depth.waiting, depth.lanes)
+            self._filled = depth
+            self._lanes[depth.waiting] = len(set(self._turns))
+            await ground.serve_anew()
+        ground.show(0.3)
+        await _checks(ground, self._seen["check", depth.waiting], depth.waiting)
+        reference = ground.inside.horde.reference
+        for number, sort in enumerate(SORTS):
+            name = f"{sort.key} {depth.waiting}"
+            offer = sort.offer(name)
+            share = ground.variety.fitting_share(self._turns, offer_of(offer, reference))
+            self._shares[sort.key, depth.waiting] = share
+            batch = max(1, min(BATCH_MAX, round(share * depth.waiting) // 4))
+            inside = sort.offer(f"{name} inside")
+            claim = await ground.inside.claim_for(ground.inside_owners[0], inside)
+            await ground.limits_queue.refill()
+            seen = self._seen[sort.key, depth.waiting]
+            seconds, empty, errors = await pops(ground, offer, ground.plan.pops, batch)
+            seen.seconds += seconds
+            seen.empty += empty
+            seen.errors += errors
+            seen.limits += await claims(ground, claim, ground.plan.limit_pops)
+            ground.show(0.3 + 0.7 * (number + 1) / len(SORTS))
+
+    def tell(self, figures: Figures) -> None:
+        """Add what was seen, depth by depth, and how much slower the deepest queue is than the
+        shallowest."""
+        for depth in self.depths:
+            check = self._seen["check", depth.waiting]
+            details: dict[str, Any] = {
+                "depth": depth.waiting,
+                "lanes": self._lanes[depth.waiting],
+                "check": check.shown(),
+            }
+            label = f"{depth.waiting:,} waiting"
+            key = f"check_{depth.waiting}"
+            add_times(figures, key, f"check, {label}", check.seconds, check.limits)
+            for sort in SORTS:
+                seen = self._seen[sort.key, depth.waiting]
+                details[sort.key] = {
+                    "fitting_share": self._shares[sort.key, depth.waiting],
+                    "empty": seen.empty,
+                    **seen.shown(),
+                }
+                key = f"{sort.key}_{depth.waiting}"
+                add_times(figures, key, f"{sort.label}, {label}", seen.seconds, seen.limits)
+            figures.details[f"depth_{depth.waiting}"] = details
+        _compare(figures, self.depths[0].waiting, self.depths[-1].waiting)
+
+
+async def _checks(ground: Ground, seen: Calls, depth: int) -> None:
     ids = await ground.queue.request_ids(ground.plan.checks)
     calls = [
         request_bytes("GET", f"/api/v2/generate/check/{ids[number % len(ids)]}")
@@ -94,20 +148,12 @@ async def _checks(ground: Ground, figures: Figures, depth: int, first: int) -> N
     result = await ground.load(load.sequence, ground.server.port, calls, 200)
     looked_at = UUID((await ground.limits_queue.request_ids(1))[0])
     recorded = await ground.inside.check(looked_at)
-    script = await ground.scripts.check(recorded, looked_at, first, first + depth - 1)
+    last = ground.limits_queue.next_number - 1
+    script = await ground.scripts.check(recorded, looked_at, last - depth + 1, last)
     limit = await ground.pgbench.run(script, clients=1, transactions=ground.plan.checks)
-    figures.details[f"depth_{depth}"]["check"] = {
-        "errors": dict(result.errors.most_common(5)),
-        "latency_ms": percentiles_milli(result.latencies),
-        "limit_latency_ms": percentiles_milli(limit.latencies),
-    }
-    add_times(
-        figures,
-        f"check_{depth}",
-        f"check, {depth:,} waiting",
-        result.latencies,
-        limit.latencies,
-    )
+    seen.seconds += result.latencies
+    seen.limits += limit.latencies
+    seen.errors += result.errors
 
 
 async def pops(
@@ -158,9 +204,7 @@ def add_times(
         )
 
 
-def compare(figures: Figures, depths: tuple[Depth, ...]) -> None:
-    """How much slower the deepest queue is than the shallowest."""
-    low_depth, high_depth = depths[0].waiting, depths[-1].waiting
+def _compare(figures: Figures, low_depth: int, high_depth: int) -> None:
     for name, label in [*((sort.key, sort.label) for sort in SORTS), ("check", "check")]:
         low = figures.value(f"{name}_{low_depth}_p99_ms")
         high = figures.value(f"{name}_{high_depth}_p99_ms")

@@ -34,9 +34,9 @@ class Plan:
         Depth(1_000_000, 11_800),
     )
     warm_up_calls: int = 100
-    pops: int = 2_000
-    checks: int = 1_000
-    limit_pops: int = 1_000
+    pops: int = 1_500
+    checks: int = 600
+    limit_pops: int = 600
     hot: Depth = Depth(100_000, 2_900)
     hot_asks: int = 300
     idle_workers: int = 16
