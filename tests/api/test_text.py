@@ -3,6 +3,7 @@
 
 import asyncio
 from typing import Any
+from unittest.mock import Mock
 
 import httpx
 import msgspec
@@ -11,6 +12,7 @@ from cast import Cast
 from text_cast import KOBOLD_AGENT, ask_text, text_pop, with_text_models
 
 from openhorde.server.actions.horde import Horde
+from openhorde.server.domain.kinds import text
 from openhorde.server.tasks import count_deliveries, fold_ledger
 
 POP = "/api/v2/generate/text/pop"
@@ -149,6 +151,20 @@ async def test_what_was_written_is_counted_everywhere(
     assert totals["total"] == {"requests": 1, "tokens": 40}
     models = (await http.get("/api/v2/stats/text/models")).json()
     assert models["total"] == {"seven": 1}
+
+
+async def test_a_job_that_cannot_be_shown_goes_back_into_the_queue(
+    http: httpx.AsyncClient, charlie: Any, bob: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request_id = await ask(http, charlie)
+    with monkeypatch.context() as broken:
+        broken.setattr(text, "payload", Mock(side_effect=RuntimeError("torn")))
+        refused = await http.post(POP, headers=bob.headers, json=body())
+    assert refused.status_code == 500
+    path = f"/api/v2/generate/text/status/{request_id}"
+    assert (await http.get(path)).json()["waiting"] == 1
+    await write(http, bob)
+    assert (await http.get(path)).json()["finished"] == 1
 
 
 async def test_history_explains_what_a_text_cost(
