@@ -127,8 +127,13 @@ def test_several_text_models_take_turns_in_memory(tmp_path: Path) -> None:
         (tmp_path / name / "openhorde.json").unlink()
     engine = OpenEngine(settings(tmp_path, text_models=["one", "two"], models_in_memory=1))
     assert engine.capabilities.text_models == ["one", "two"]
-    texts = {engine.write(model=name, sampling={"temperature": 0}) for name in ("two", "one")}
+    assert [held.name for held in engine.backend.in_memory()] == ["one"]
+    texts = {engine.write(model=name, sampling={"temperature": 0}) for name in ("one", "two")}
     assert len(texts) == 1
+    (held,) = engine.backend.in_memory()
+    assert held.name == "two"
+    weights = tmp_path / "two" / "model.safetensors"
+    assert held.size_bytes > 0.9 * weights.stat().st_size
 
 
 def test_a_device_that_is_not_there_is_told_at_the_start(tmp_path: Path) -> None:

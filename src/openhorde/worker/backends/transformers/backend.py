@@ -3,7 +3,7 @@
 
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import structlog
@@ -14,6 +14,7 @@ from openhorde.worker.backends.base import (
     Cancelled,
     Capabilities,
     FormJob,
+    InMemory,
     Job,
     JobFault,
     ReportProgress,
@@ -23,6 +24,9 @@ from openhorde.worker.backends.pictures import read_picture, write_webp
 from openhorde.worker.forms.base import Form, FormFault
 from openhorde.worker.forms.registry import KNOWN, form_kind, obstacles
 from openhorde.worker.settings import WorkerSettings
+
+if TYPE_CHECKING:
+    from openhorde.worker.backends.transformers.texts import Writers
 
 log = structlog.get_logger(__name__)
 
@@ -34,6 +38,7 @@ class TransformersBackend:
         self._settings = settings
         self._forms: dict[str, Form] = {}
         self._closed: set[str] = set()
+        self._writers: Writers | None = None
 
     def open(self) -> Capabilities:
         """See Backend.open. A form or a model that cannot be opened is told and not offered."""
@@ -65,6 +70,10 @@ class TransformersBackend:
             tokens_max=max(context_tokens - 1, 0),
             context_tokens_max=context_tokens,
         )
+
+    def in_memory(self) -> list[InMemory]:
+        """See KeepsModels. Forms keep what they need as long as they are open."""
+        return self._writers.in_memory() if self._writers is not None else []
 
     def run(
         self, job: Job, report: ReportProgress, cancelled: Callable[[], bool]
@@ -150,10 +159,13 @@ class TransformersBackend:
         from openhorde.worker.backends.transformers.texts import write
 
         report(0, job.tokens_max)
+        missing = JobFault(f"the model {job.model} is not here")
+        if self._writers is None:
+            raise missing
         try:
             writer = self._writers.get(job.model)
-        except (AttributeError, KeyError):
-            raise JobFault(f"the model {job.model} is not here") from None
+        except KeyError:
+            raise missing from None
         except RuntimeError as error:
             raise JobFault(str(error)) from error
         written = write(writer, job, report, cancelled)

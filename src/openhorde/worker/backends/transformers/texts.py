@@ -11,7 +11,13 @@ import torch
 from msgspec import Struct
 from transformers import AutoModelForCausalLM, AutoTokenizer, StoppingCriteria
 
-from openhorde.worker.backends.base import Cancelled, JobFault, ReportProgress, TextJob
+from openhorde.worker.backends.base import (
+    Cancelled,
+    InMemory,
+    JobFault,
+    ReportProgress,
+    TextJob,
+)
 from openhorde.worker.backends.transformers.catalogue import TextCard
 from openhorde.worker.backends.transformers.sampling import translate
 from openhorde.worker.library.loading import load_beside, load_model
@@ -62,6 +68,13 @@ class Writers:
             self._loaded[name] = Writer(card, model, load_beside(AutoTokenizer, card.folder))
         self._loaded.move_to_end(name)
         return self._loaded[name]
+
+    def in_memory(self) -> list[InMemory]:
+        """What is loaded, the last used first."""
+        return [
+            InMemory(name=name, size_bytes=writer.model.get_memory_footprint(), place="device")
+            for name, writer in reversed(self._loaded.items())
+        ]
 
 
 def write(
