@@ -119,7 +119,8 @@ def test_a_pilot_job_of_each_kind_brings_its_result(inside: Browser) -> None:
 
 def test_the_key_is_nowhere_in_the_page(place: Place, inside: Browser) -> None:
     inside.tab("Settings")
-    inside.find("#setting-api_key input")
+    # The words of the field come a moment after the field itself.
+    inside.find("#setting-api_key input[placeholder='set']")
     field = inside.driver.execute_script(
         "const field = document.querySelector('#setting-api_key input');"
         "return [field.value, field.placeholder]"
