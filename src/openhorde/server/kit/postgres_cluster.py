@@ -52,7 +52,7 @@ jit = off
 max_parallel_workers_per_gather = 0
 # A delivery that was answered must survive a power cut.
 synchronous_commit = on
-# Only pglz is built in, which takes 0.2 ms for a whole page; a claim in a deep queue logs about two.
+# Only pglz is built in, which takes 0.2 ms a page; a claim in a deep queue logs about two of them.
 wal_compression = off
 max_wal_size = 2GB
 checkpoint_timeout = 15min
