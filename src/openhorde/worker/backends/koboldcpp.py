@@ -27,7 +27,7 @@ from openhorde.worker.backends.servers import (
     refusing_to_open,
     said,
 )
-from openhorde.worker.backends.texts import Writing
+from openhorde.worker.backends.texts import Writing, capabilities
 from openhorde.worker.settings import WorkerSettings
 
 NAME = "KoboldCpp"
@@ -65,11 +65,7 @@ class KoboldBackend:
         self._context_tokens_max = told
         self._server = server
         log.info("open", url=url, model=model, api=version, context_tokens=told)
-        return Capabilities(
-            text_models=list(self._models),
-            tokens_max=max(self._context_tokens_max - 1, 0),
-            context_tokens_max=self._context_tokens_max,
-        )
+        return capabilities(self._models, self._context_tokens_max)
 
     def run(
         self, job: Job, report: ReportProgress, cancelled: Callable[[], bool]

@@ -2,12 +2,27 @@
 """A text as it is written: piece by piece, to the first stop sequence, with a heartbeat each."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
-from openhorde.worker.backends.base import Artifact, Cancelled, ReportProgress, TextJob
+from openhorde.worker.backends.base import (
+    Artifact,
+    Cancelled,
+    Capabilities,
+    ReportProgress,
+    TextJob,
+)
 
 SEEDS = 2**31
 """Engines take seeds of different sizes; all of them take this many."""
+
+
+def capabilities(models: Iterable[str], context_tokens: int) -> Capabilities:
+    """What an engine offers that only writes. A prompt has one token at least."""
+    return Capabilities(
+        text_models=list(models),
+        tokens_max=max(context_tokens - 1, 0),
+        context_tokens_max=context_tokens,
+    )
 
 
 def stop_sequences(job: TextJob) -> list[str]:

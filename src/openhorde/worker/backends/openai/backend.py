@@ -26,7 +26,7 @@ from openhorde.worker.backends.servers import (
     faulting_jobs,
     refusing_to_open,
 )
-from openhorde.worker.backends.texts import Writing
+from openhorde.worker.backends.texts import Writing, capabilities
 from openhorde.worker.settings import WorkerSettings
 
 log = structlog.get_logger(__name__)
@@ -70,11 +70,7 @@ class OpenAIBackend:
             models=self._models,
             context_tokens=self._context_tokens_max,
         )
-        return Capabilities(
-            text_models=list(self._models),
-            tokens_max=max(self._context_tokens_max - 1, 0),
-            context_tokens_max=self._context_tokens_max,
-        )
+        return capabilities(self._models, self._context_tokens_max)
 
     def run(
         self, job: Job, report: ReportProgress, cancelled: Callable[[], bool]
