@@ -158,3 +158,12 @@ class EngineSettings(Struct, kw_only=True, frozen=True):
     csam_threshold: Annotated[
         float, Meta(ge=0, le=1, description="how sure both models must be to call a picture csam")
     ] = 0.5
+    fake_step_seconds: Annotated[
+        float, Meta(ge=0, le=600, description="fake engine: how long one step takes")
+    ] = 0.0
+    fake_failure_rate: Annotated[
+        float, Meta(ge=0, le=1, description="fake engine: the share of jobs that fail")
+    ] = 0.0
+    fake_failure: Annotated[
+        Literal["fault", "crash", "hang", "junk"], Meta(description="fake engine: how jobs fail")
+    ] = "fault"

@@ -13,6 +13,9 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import msgspec
 from msgspec import Struct
 
+NOW = {"applies": "now"}
+"""Marks what a running program heeds at once; all else needs a restart."""
+
 
 class SettingsError(ValueError):
     """A setting is unknown, of the wrong type or out of bounds; the message names it."""

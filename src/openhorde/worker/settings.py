@@ -13,9 +13,9 @@ import msgspec
 from msgspec import Meta
 from msgspec import field as default
 
-from openhorde.worker.engine_settings import EngineSettings, Name
-from openhorde.worker.fields import SettingField, SettingsError, described_fields
+from openhorde.worker.fields import NOW, SettingField, SettingsError, described_fields
 from openhorde.worker.reading import RENAMED, base_url, checked, gathered
+from openhorde.worker.work_settings import WorkSettings
 
 __all__ = [
     "ANONYMOUS_KEY",
@@ -35,14 +35,13 @@ ANONYMOUS_KEY = "0000000000"
 log = logging.getLogger(__name__)
 
 KindName = Literal["image", "alchemy", "text"]
-NOW = {"applies": "now"}
-"""Marks what a running worker heeds at once; all else needs a restart."""
 
 
-class WorkerSettings(EngineSettings, kw_only=True, frozen=True):
+class WorkerSettings(WorkSettings, kw_only=True, frozen=True):
     """All settings of a worker. Units are in the names; each field carries its own help line.
 
-    Those of single engines are in EngineSettings.
+    They stand in several files: here are those of the worker as the horde sees it, then come those
+    of the work it takes, of its machine and of single engines.
     """
 
     horde_url: Annotated[str, Meta(description="the horde's address, with or without /api")] = (
@@ -89,162 +88,6 @@ class WorkerSettings(EngineSettings, kw_only=True, frozen=True):
         list[KindName],
         Meta(min_length=1, description="the kinds of work to take, as far as the engines can"),
     ] = default(default_factory=lambda: ["image", "alchemy", "text"])
-    max_threads: Annotated[
-        int,
-        Meta(
-            ge=1,
-            le=16,
-            description="how many engines of each backend run side by side, each its own process",
-        ),
-    ] = 1
-    threads_on_servers: Annotated[
-        int,
-        Meta(
-            ge=0,
-            le=16,
-            description="how many jobs comfyui, openai and koboldcpp are given at once; "
-            "0: as max_threads says",
-        ),
-    ] = 0
-    queue_size: Annotated[
-        int,
-        Meta(
-            ge=0,
-            le=16,
-            description="how many jobs of each kind to fetch ahead while the engines are busy",
-            extra=NOW,
-        ),
-    ] = 1
-    max_power: Annotated[
-        int,
-        Meta(
-            ge=1,
-            le=512,
-            description="the largest picture, in units of 64 * 64 * 8 pixels; for alchemy, "
-            "in squares of 512 pixels",
-            extra=NOW,
-        ),
-    ] = 8
-    max_batch: Annotated[
-        int,
-        Meta(
-            ge=1,
-            le=20,
-            description="how many pictures of one request to draw at once",
-            extra=NOW,
-        ),
-    ] = 1
-    models_folder: Annotated[
-        Path, Meta(description="holds diffusers folders and .safetensors checkpoints")
-    ] = Path("models")
-    models_to_load: Annotated[
-        list[Name], Meta(description="the models to offer; empty offers every model found")
-    ] = default(default_factory=list)
-    models_to_skip: Annotated[
-        list[Name], Meta(description="models never to offer, of pictures or text", extra=NOW)
-    ] = default(default_factory=list)
-    forms: Annotated[
-        list[Name],
-        Meta(
-            description="the alchemy forms to offer, such as caption; empty offers all that the "
-            "engines can do",
-            extra=NOW,
-        ),
-    ] = default(default_factory=list)
-    max_length: Annotated[
-        int,
-        Meta(
-            ge=0,
-            le=1_000_000,
-            description="text: the most tokens to write; 0: what the engine can",
-            extra=NOW,
-        ),
-    ] = 512
-    max_context_length: Annotated[
-        int,
-        Meta(
-            ge=0,
-            le=1_000_000,
-            description="text: the most tokens to read and write; 0: what the engine can",
-            extra=NOW,
-        ),
-    ] = 0
-    loras_folder: Annotated[
-        Path | None, Meta(description="holds LoRA .safetensors files, named as they are asked for")
-    ] = None
-    embeddings_folder: Annotated[
-        Path | None, Meta(description="holds textual inversion .safetensors files")
-    ] = None
-    device: Annotated[
-        str,
-        Meta(
-            pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$",
-            description="where to draw: auto, cpu, mps, cuda or cuda:N",
-            extra={"words": "be auto, cpu, mps, cuda or cuda:N"},
-        ),
-    ] = "auto"
-    cpu_threads: Annotated[
-        int, Meta(ge=0, le=256, description="CPU threads for each engine; 0 leaves it to torch")
-    ] = 0
-    models_in_memory: Annotated[
-        int,
-        Meta(ge=0, le=64, description="how many models an engine keeps; 0: as memory allows"),
-    ] = 0
-    nsfw: Annotated[bool, Meta(description="accept requests for adults only", extra=NOW)] = True
-    censor_nsfw: Annotated[
-        bool,
-        Meta(
-            description="without nsfw, replace what is indecent: see safety_model",
-            extra=NOW,
-        ),
-    ] = True
-    blacklist: Annotated[
-        list[str],
-        Meta(description="words; a request whose prompt holds one is not taken", extra=NOW),
-    ] = default(default_factory=list)
-    priority_usernames: Annotated[
-        list[Annotated[str, Meta(pattern=r"^.+#.+$")]],
-        Meta(
-            description="users, as name#number, to be served first",
-            extra={**NOW, "words": "list users as name#number"},
-        ),
-    ] = default(default_factory=list)
-    allow_img2img: Annotated[bool, Meta(description="accept pictures to start from", extra=NOW)] = (
-        True
-    )
-    allow_painting: Annotated[
-        bool, Meta(description="accept inpainting and outpainting", extra=NOW)
-    ] = True
-    allow_unsafe_ip: Annotated[
-        bool, Meta(description="accept requests that come through a VPN or proxy", extra=NOW)
-    ] = True
-    allow_post_processing: Annotated[
-        bool, Meta(description="accept pictures to be upscaled or mended afterwards", extra=NOW)
-    ] = True
-    allow_controlnet: Annotated[
-        bool, Meta(description="accept pictures to be drawn along another one", extra=NOW)
-    ] = True
-    allow_sdxl_controlnet: Annotated[
-        bool, Meta(description="accept that for SDXL models too", extra=NOW)
-    ] = False
-    allow_lora: Annotated[
-        bool, Meta(description="accept LoRAs, found in loras_folder", extra=NOW)
-    ] = False
-    require_upfront_kudos: Annotated[
-        bool,
-        Meta(description="only take requests whose kudos are there beforehand", extra=NOW),
-    ] = False
-    extra_slow_worker: Annotated[
-        bool,
-        Meta(
-            description="a very slow worker: only for requests that can wait, thrice as long",
-            extra=NOW,
-        ),
-    ] = False
-    limit_max_steps: Annotated[
-        bool,
-        Meta(description="leave out requests with more steps than their model needs", extra=NOW),
-    ] = False
     pop_wait_seconds: Annotated[
         int,
         Meta(
@@ -266,30 +109,6 @@ class WorkerSettings(EngineSettings, kw_only=True, frozen=True):
     retry_seconds_max: Annotated[
         float, Meta(ge=0.01, le=600, description="the longest pause after failures in a row")
     ] = 30.0
-    censorlist: Annotated[
-        list[str],
-        Meta(description="words; a decent request whose prompt holds one is censored, not drawn"),
-    ] = default(default_factory=list)
-    gpu_memory_mib: Annotated[
-        int, Meta(ge=0, le=4_194_304, description="GPU memory for models; 0: all but a reserve")
-    ] = 0
-    ram_memory_mib: Annotated[
-        int, Meta(ge=0, le=16_777_216, description="RAM for models; 0: all but a reserve")
-    ] = 0
-    dynamic_models: Annotated[
-        bool,
-        Meta(
-            description="offer only the models most waited for that fit into memory together",
-            extra=NOW,
-        ),
-    ] = False
-    pinned_models: Annotated[
-        list[Name], Meta(description="models that stay in memory whatever else is asked for")
-    ] = default(default_factory=list)
-    cpu_offload: Annotated[
-        bool,
-        Meta(description="draw with models too large for the GPU by lending it one part at a time"),
-    ] = True
     panel_host: Annotated[
         str,
         Meta(
@@ -316,15 +135,6 @@ class WorkerSettings(EngineSettings, kw_only=True, frozen=True):
             extra={"secret": True, "applies": "now", "words": "have 10 to 200 characters"},
         ),
     ] = ""
-    fake_step_seconds: Annotated[
-        float, Meta(ge=0, le=600, description="fake engine: how long one step takes")
-    ] = 0.0
-    fake_failure_rate: Annotated[
-        float, Meta(ge=0, le=1, description="fake engine: the share of jobs that fail")
-    ] = 0.0
-    fake_failure: Annotated[
-        Literal["fault", "crash", "hang", "junk"], Meta(description="fake engine: how jobs fail")
-    ] = "fault"
 
     @property
     def pixels_max(self) -> int:
@@ -346,7 +156,8 @@ class WorkerSettings(EngineSettings, kw_only=True, frozen=True):
 def settings_fields() -> list[SettingField]:
     """Every setting, as a form or a command line shows it; those of single engines come last."""
     fields = described_fields(WorkerSettings, ENVIRONMENT_PREFIX)
-    return sorted(fields, key=lambda one: one.name in EngineSettings.__struct_fields__)
+    groups = [vars(struct).get("__annotations__", ()) for struct in WorkerSettings.__mro__]
+    return sorted(fields, key=lambda field: [field.name in group for group in groups].index(True))
 
 
 def secrets(settings: WorkerSettings) -> list[str]:
