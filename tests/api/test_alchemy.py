@@ -190,8 +190,9 @@ async def test_urls_are_looked_at_and_handed_on(
         assert answer.json()["message"].startswith("source_image: ")
 
 
-async def test_the_old_worker_is_spared_links_that_do_not_say_https(
-    http: httpx.AsyncClient, alice: Any, bob: Any, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("agent", ["AI Horde Worker~unknown:24:x", "unknown:0:x", "another:1:x"])
+async def test_every_alchemist_is_given_a_link(
+    http: httpx.AsyncClient, alice: Any, bob: Any, monkeypatch: pytest.MonkeyPatch, agent: str
 ) -> None:
     data = base64.b64decode(picture_text())
 
@@ -199,19 +200,14 @@ async def test_the_old_worker_is_spared_links_that_do_not_say_https(
         return data
 
     monkeypatch.setattr(Fetcher, "get", get)
-    old = {"name": "old", "bridge_agent": "AI Horde Worker~unknown:24:https://example.org"}
-    plain = "http://pictures.test/circle.png"
-    for source, given in ((picture_text(), None), (plain, None), (URL, URL)):
-        await ask(http, alice, "caption", source_image=source)
-        (form,) = await pop(http, bob, **old)
-        if given:
-            assert form["source_image"] == given
-        else:
-            assert base64.b64decode(form["source_image"], validate=True)[:4] == b"RIFF"
-        await hand_in(http, bob, id=form["id"], result={"caption": "x"})
-    await ask(http, alice, "caption", source_image=plain)
-    (form,) = await pop(http, bob)
-    assert form["source_image"] == plain
+    said = {"name": "an alchemist", "bridge_agent": agent}
+    for link in ("http://pictures.test/circle.png", URL):
+        await ask(http, alice, "caption", source_image=link)
+        (form,) = await pop(http, bob, **said)
+        assert form["source_image"] == link
+    await ask(http, alice, "caption")
+    (form,) = await pop(http, bob, **said)
+    assert (await http.get(form["source_image"])).content[:4] == b"RIFF"
 
 
 async def test_payloads_reach_the_worker_of_their_form(

@@ -14,8 +14,8 @@ WORKERS_MAX = 100
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[RunningServer]:
-    """A live server."""
-    with data_folder() as data, RunningServer(data) as running:
+    """A live server, which also fetches pictures from the tests themselves."""
+    with data_folder() as data, RunningServer(data, fetch_allow="127.0.0.0/8") as running:
         yield running
 
 

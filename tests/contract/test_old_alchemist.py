@@ -2,6 +2,9 @@
 """The old alchemist, replayed to the letter."""
 
 import base64
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from typing import Any
 
@@ -43,10 +46,15 @@ def old_alchemist(**changes: Any) -> dict[str, Any]:
     }
 
 
-def ask(http: httpx.Client, person: Person, *forms: str) -> str:
-    """The id of a request for these forms."""
+def in_base64(**changes: Any) -> str:
+    """A picture as a client sends it."""
+    return base64.b64encode(picture("PNG", **changes)).decode()
+
+
+def ask(http: httpx.Client, person: Person, *forms: str, source: str | None = None) -> str:
+    """The id of a request for these forms; without a source it is of a small picture."""
     body = {
-        "source_image": base64.b64encode(picture("PNG")).decode(),
+        "source_image": source or in_base64(),
         "forms": [{"name": name} for name in forms],
     }
     answer = http.post("/api/v2/interrogate/async", headers=person.headers, json=body)
@@ -68,6 +76,37 @@ def submit(http: httpx.Client, person: Person, **body: Any) -> httpx.Response:
     return http.post("/api/v2/interrogate/submit", headers=person.headers, json=body)
 
 
+def fetched(source_image: str) -> tuple[int, int]:
+    """The size of a source, which the old alchemist fetches whatever it is, without a key."""
+    answer = httpx.get(source_image)
+    answer.raise_for_status()
+    with Image.open(BytesIO(answer.content)) as source:
+        return source.size
+
+
+@pytest.fixture
+def linked() -> Iterator[str]:
+    """The link to a picture that somebody else serves by plain http."""
+
+    class Gallery(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            content = picture("PNG")
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, format: str, *values: Any) -> None:
+            """Nobody reads it."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Gallery) as gallery:
+        thread = threading.Thread(target=gallery.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{gallery.server_port}/circle.png"
+        gallery.shutdown()
+        thread.join()
+
+
 def status(http: httpx.Client, request_id: str) -> dict[str, Any]:
     """How far a request is."""
     shown: dict[str, Any] = http.get(f"/api/v2/interrogate/status/{request_id}").json()
@@ -81,9 +120,7 @@ def test_it_takes_several_forms_reads_the_picture_and_hands_each_in(
     forms = pop(http, bob, amount=4)
     assert {form["form"] for form in forms} == set(RESULTS)
     for form in forms:
-        # On plain http it takes a link for base64 and dies.
-        with Image.open(BytesIO(base64.b64decode(form["source_image"], validate=True))) as source:
-            assert source.size == (64, 64)
+        assert fetched(form["source_image"]) == (64, 64)
         if form["form"] == "GFPGAN":
             assert http.put(form["r2_upload"], content=picture()).status_code == 200
         # No state on success.
@@ -95,6 +132,17 @@ def test_it_takes_several_forms_reads_the_picture_and_hands_each_in(
     results = {form["form"]: form["result"][form["form"]] for form in shown["forms"]}
     assert http.get(results.pop("GFPGAN")).status_code == 200
     assert results == {name: RESULTS[name] for name in results}
+
+
+def test_it_fetches_the_link_that_the_client_gave(
+    http: httpx.Client, alice: Person, bob: Person, linked: str
+) -> None:
+    request_id = ask(http, alice, "caption", source=linked)
+    (form,) = pop(http, bob)
+    assert form["source_image"] == linked
+    assert fetched(form["source_image"]) == (64, 64)
+    assert submit(http, bob, id=form["id"], result={"caption": "x"}).status_code == 200
+    assert status(http, request_id)["state"] == "done"
 
 
 def test_a_failure_without_a_result_is_taken(
@@ -133,16 +181,12 @@ def test_a_second_result_says_already_submitted(
 def test_a_picture_of_more_tiles_than_it_takes_is_not_for_it(
     http: httpx.Client, alice: Person, bob: Person
 ) -> None:
-    body = {
-        "source_image": base64.b64encode(picture("PNG", side=1200)).decode(),
-        "forms": [{"name": "strip_background"}],
-    }
-    asked = http.post("/api/v2/interrogate/async", headers=alice.headers, json=body)
+    request_id = ask(http, alice, "strip_background", source=in_base64(side=1200))
     assert pop(http, bob, max_tiles=8) is None
     (form,) = pop(http, bob, max_tiles=9)
     answer = submit(http, bob, id=form["id"], result={"strip_background": "R2"})
     assert answer.json()["reward"] == 27
-    assert status(http, asked.json()["id"])["state"] == "done"
+    assert status(http, request_id)["state"] == "done"
 
 
 @pytest.mark.parametrize(

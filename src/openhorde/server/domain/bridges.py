@@ -166,15 +166,10 @@ def is_validated(bridge_agent: str) -> bool:
 
 
 def wants_base64_sources(bridge_agent: str) -> bool:
-    """Whether source images must be sent inline: the agent cannot fetch them, or only by https."""
+    """Whether the source images of a picture must be sent inline: the agent cannot fetch them, or
+    only by https. Alchemists always fetch theirs."""
     is_old_official = parse(bridge_agent).name == DREAMER_NAME
     return is_old_official or "r2_source" not in capabilities(bridge_agent).words
-
-
-def takes_links(bridge_agent: str, url: str) -> bool:
-    """Whether the agent fetches a source image from this URL: the old worker takes anything for
-    base64 that does not say https."""
-    return url.startswith("https://") or parse(bridge_agent).name != DREAMER_NAME
 
 
 def _up_to(table: dict[str, dict[int, str]], name: str, release: int) -> frozenset[str]:

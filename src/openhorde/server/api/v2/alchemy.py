@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Alchemy: forms are asked of a picture; workers pop them and submit what comes of them."""
 
-import base64
 from typing import Any
 
 import msgspec
@@ -29,7 +28,6 @@ from openhorde.server.api.v2.lifecycle import (
     request_id,
     take_result,
 )
-from openhorde.server.domain.bridges import takes_links
 from openhorde.server.domain.kinds.alchemy import NAME, PICTURE_FORMS
 from openhorde.server.store.work import ClaimedJob
 from openhorde.wire.alchemy import (
@@ -107,17 +105,14 @@ async def _form_shown(call: Call, job: ClaimedJob) -> PoppedForm:
 
 
 async def _source(call: Call, sources: dict[str, Any], lifetime_seconds: int) -> str:
-    """The source's own URL, or a link to where it is kept, or itself in base64 for agents that
-    cannot follow the link."""
-    said: AlchemyPop = call.body
-    key: str | None = sources.get("image")
-    url: str | None = sources.get("links", {}).get("image")
-    if url is None and key is not None:
-        url = await call.horde.blobs.download_url(key, lifetime_seconds=lifetime_seconds)
-    if url is not None and (key is None or takes_links(said.bridge_agent, url)):
-        return url
-    assert key is not None
-    return base64.b64encode(await call.horde.blobs.get(key) or b"").decode()
+    """The link that the client gave, or one to where the picture is kept.
+
+    Never base64: old alchemists send a GET to whatever stands here, by plain http too.
+    """
+    link: str | None = sources.get("links", {}).get("image")
+    if link is not None:
+        return link
+    return await call.horde.blobs.download_url(sources["image"], lifetime_seconds=lifetime_seconds)
 
 
 _STATUS_LIMITS = (Limit("10/second", Bucket.ADDRESS_AND_PATH),)
