@@ -53,10 +53,24 @@ async def hand_in(http: httpx.AsyncClient, person: Any, **body: Any) -> httpx.Re
     return await http.post("/api/v2/interrogate/submit", headers=person.headers, json=body)
 
 
+@pytest.mark.parametrize("dry_run", [False, True])
+async def test_the_answer_tells_whether_anybody_can_do_it(
+    http: httpx.AsyncClient, alice: Any, bob: Any, dry_run: bool
+) -> None:
+    await pop(http, bob, forms=["caption"])
+    possible = (await ask(http, alice, "caption", dry_run=dry_run)).json()
+    assert (possible["is_possible"], possible["workers_fitting"]) == (True, 1)
+    assert possible["eta"]["p90"] > 0
+    impossible = (await ask(http, alice, "caption", "vectorize", dry_run=dry_run)).json()
+    assert (impossible["is_possible"], impossible["workers_fitting"]) == (False, 0)
+    assert impossible["ruled_out"][0]["sentence"] in impossible["message"]
+
+
 async def test_a_picture_is_captioned(http: httpx.AsyncClient, alice: Any, bob: Any) -> None:
     queued = await ask(http, alice, "caption", "GFPGAN")
     assert queued.status_code == 202
-    assert set(queued.json()) == {"id", "kudos", "message"}
+    prospects = {"is_possible", "workers_fitting"}
+    assert set(queued.json()) == {"id", "kudos", "message"} | prospects
     assert queued.json()["kudos"] == 1 + 3 + 2
     path = f"/api/v2/interrogate/status/{queued.json()['id']}"
     assert (await http.get(path)).json() == {

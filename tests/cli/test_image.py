@@ -69,6 +69,26 @@ def test_no_model_means_any(run: Run, playing: PlayingHorde, tmp_path: Path) -> 
     assert playing.calls("generate/async")[0].body == {"prompt": "a fox", "models": []}
 
 
+@pytest.mark.parametrize(
+    "command",
+    [("image", "a fox"), ("text", "a fox"), ("caption", "FILE"), ("interrogate", "FILE")],
+    ids=lambda command: command[0],
+)
+def test_what_nobody_can_do_is_said_at_once(
+    command: tuple[str, str], run: Run, playing: PlayingHorde, tmp_path: Path
+) -> None:
+    picture = tmp_path / "fox.webp"
+    picture.write_bytes(webp())
+    playing.outlook = {"is_possible": False}
+    asked = [str(picture) if word == "FILE" else word for word in command]
+    result = run(*asked)
+    assert result.exit_code == 1
+    assert "No worker is online that does this kind of work." in result.stderr
+    assert "cancelled and costs nothing" in result.stderr
+    assert "--wait" in result.stderr
+    assert [one.method for one in playing.heard if one.method == "DELETE"] == ["DELETE"]
+
+
 def test_several_pictures_are_numbered(run: Run, playing: PlayingHorde, tmp_path: Path) -> None:
     playing.pictures = [webp(colour="red"), webp(colour="blue")]
     result = run("image", "a fox", "-n", "2", "--out", str(tmp_path / "fox.jpg"))
@@ -114,7 +134,7 @@ def test_progress_without_a_terminal_is_lines(
     impossible = check(is_possible=False, queue_position=0, wait_time=75)
     playing.checks = [WAITING, impossible, DRAWING, DONE]
     playing.warnings = [{"code": "NoAvailableWorker", "message": "no worker [yet]"}]
-    result = run("image", "a fox", "--out", str(tmp_path / "fox.webp"))
+    result = run("image", "a fox", "--wait", "--out", str(tmp_path / "fox.webp"))
     assert result.stderr.splitlines() == [
         "note: no worker [yet]",
         "place 2 in the queue, 0 of 1 finished, about 9 s to go",

@@ -42,7 +42,7 @@ def test_a_text_with_everything_said(run: Run, playing: PlayingHorde) -> None:
 
 def test_only_the_text_goes_to_standard_output(run: Run, playing: PlayingHorde) -> None:
     job = {"id": "1", "worker_name": "Bob's scribe", "model": "tiny/storyteller"}
-    playing.texts.warnings = [{"code": "NoAvailableWorker", "message": "no worker [yet]"}]
+    playing.texts.warnings = [{"code": "Slow", "message": "no worker [yet]"}]
     playing.streams = [
         [
             event("queued", {"position": 4, "wait_time": 30, "is_possible": True}),

@@ -90,6 +90,7 @@ class PlayingHorde:
 
     `streams` are scripts, one for each connection and then the last one again; None is an old
     horde that has no streams. With `states` checks tell their state, for the next to be held.
+    `outlook` joins the answer to every request that is submitted, of whatever kind.
     """
 
     checks: list[dict[str, Any]] = field(default_factory=lambda: [WAITING, DRAWING, DONE])
@@ -100,6 +101,7 @@ class PlayingHorde:
     left: threading.Event = field(default_factory=threading.Event)
     inline: bool = False
     warnings: list[dict[str, str]] | None = None
+    outlook: dict[str, Any] = field(default_factory=dict)
     alchemy: PlayingAlchemy = field(default_factory=PlayingAlchemy)
     texts: PlayingTexts = field(default_factory=PlayingTexts)
     user: dict[str, Any] = field(default_factory=dict)
@@ -200,13 +202,17 @@ class PlayingHorde:
                 "eta": {"p50": 7.4, "p90": 21.6},
             }
             return JSONResponse({"kudos": KUDOS, "lines": lines, **prospects}, 200)
-        queued: dict[str, Any] = {"id": REQUEST_ID, "kudos": KUDOS}
+        queued: dict[str, Any] = {"id": REQUEST_ID, "kudos": KUDOS, **self.outlook}
         if self.warnings:
             queued["warnings"] = self.warnings
         return JSONResponse(queued, 202)
 
     def _submit_of(self, part: PlayingAlchemy | PlayingTexts) -> Callable[[Request], Response]:
-        return lambda request: JSONResponse(*part.submit(self.heard[-1].body))
+        def answer(request: Request) -> Response:
+            told, status = part.submit(self.heard[-1].body)
+            return JSONResponse({**told, **self.outlook} if "id" in told else told, status)
+
+        return answer
 
     def _status_of(self, part: PlayingAlchemy | PlayingTexts) -> Callable[[Request], Response]:
         return lambda request: JSONResponse(

@@ -34,7 +34,11 @@ async def test_a_picture_is_asked_for_watched_and_fetched(
     assert picture.request_id == REQUEST_ID
     assert not picture.censored
     [sent] = playing.calls("generate/async")
-    assert sent.body == {"prompt": "a fox ### text", "params": {"seed": "7", "steps": 12}}
+    assert sent.body == {
+        "prompt": "a fox ### text",
+        "models": [],
+        "params": {"seed": "7", "steps": 12},
+    }
     assert sent.headers["apikey"] == GOOD_KEY
     assert sent.headers["client-agent"].startswith("openhorde:")
     assert len(playing.calls("generate/check/{id}")) == 3

@@ -36,6 +36,7 @@ SETTINGS: dict[str, Any] = {
     "steps": 20,
     "cfg_scale": 5.0,
     "models": [DEMO_MODEL],
+    "wait_for_workers": False,
 }
 
 

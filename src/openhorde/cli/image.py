@@ -9,7 +9,7 @@ import typer
 
 from openhorde.cli.drawing import draw, report, usable_target
 from openhorde.cli.generated import setting, with_settings
-from openhorde.cli.options import ANONYMOUS_KEY, DEFAULT_URL, ApiKey, AsJson, Url, connect
+from openhorde.cli.options import ANONYMOUS_KEY, DEFAULT_URL, ApiKey, AsJson, Url, Wait, connect
 from openhorde.cli.prices import show_price
 from openhorde.cli.screen import messages, output, print_json
 
@@ -65,14 +65,14 @@ def image(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what it would cost.")
     ] = False,
+    wait: Wait = False,
     as_json: AsJson = False,
     url: Url = DEFAULT_URL,
     api_key: ApiKey = ANONYMOUS_KEY,
     **settings: Any,
 ) -> None:
     """Have a picture drawn and write it to a file that remembers how it was made."""
-    # No model named means that any may draw; the wire's own default is one particular model.
-    settings["models"] = settings["models"] or []
+    settings["models"] = settings["models"] or None
     settings["post_processing"] = settings["post_processing"] or None
     if settings["source_mask"] and not settings["source_processing"]:
         settings["source_processing"] = "inpainting"
@@ -81,6 +81,7 @@ def image(
     if dry_run:
         asyncio.run(_price(url, api_key, prompt, settings, as_json))
     else:
+        settings["wait_for_workers"] = wait
         asyncio.run(_draw(url, api_key, prompt, out, settings, as_json))
 
 

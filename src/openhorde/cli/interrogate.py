@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from openhorde.cli.looking import Asked, DryRun, Pictures, Seen, run_form
-from openhorde.cli.options import ANONYMOUS_KEY, DEFAULT_URL, ApiKey, AsJson, Url
+from openhorde.cli.options import ANONYMOUS_KEY, DEFAULT_URL, ApiKey, AsJson, Url, Wait
 from openhorde.cli.screen import output
 from openhorde.client import Keyword
 from openhorde.wire.alchemy import AskedForm
@@ -33,6 +33,7 @@ def interrogate(
         ),
     ] = None,
     dry_run: DryRun = False,
+    wait: Wait = False,
     as_json: AsJson = False,
     url: Url = DEFAULT_URL,
     api_key: ApiKey = ANONYMOUS_KEY,
@@ -42,6 +43,7 @@ def interrogate(
         pictures=pictures,
         form=AskedForm(name="interrogation", payload={"count": top} if top else None),
         dry_run=dry_run,
+        wait=wait,
         as_json=as_json,
         url=url,
         api_key=api_key,

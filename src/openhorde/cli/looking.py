@@ -58,6 +58,7 @@ class Asked:
     pictures: Sequence[str]
     form: AskedForm
     dry_run: bool
+    wait: bool
     as_json: bool
     url: str
     api_key: str
@@ -85,7 +86,12 @@ def run_form(asked: Asked, show: Callable[[list[Seen]], None]) -> None:
 
 
 async def look_at(
-    horde: AsyncHorde, pictures: Sequence[str], form: AskedForm, console: Console
+    horde: AsyncHorde,
+    pictures: Sequence[str],
+    form: AskedForm,
+    console: Console,
+    *,
+    wait: bool = False,
 ) -> list[Seen]:
     """Have all pictures looked at, some at a time; in their order what was seen in each.
 
@@ -102,7 +108,7 @@ async def look_at(
             progress.show(together(looks))
 
         async with room:
-            seen = await _seen(horde, picture, form, hear)
+            seen = await _seen(horde, picture, form, wait, hear)
         if seen.failure is not None:
             hear(Look(finished=1, done=True, faulted=True))
         return seen
@@ -118,10 +124,10 @@ async def look_at(
 
 
 async def _seen(
-    horde: AsyncHorde, picture: str, form: AskedForm, hear: Callable[[Look], None]
+    horde: AsyncHorde, picture: str, form: AskedForm, wait: bool, hear: Callable[[Look], None]
 ) -> Seen:
     try:
-        queued = await horde.queue_forms(picture, [form])
+        queued = await horde.queue_forms(picture, [form], wait_for_workers=wait)
         try:
             async with aclosing(horde.form_results(queued.id, progress=hear)) as results:
                 values = [result.expect() async for result in results]
@@ -146,7 +152,7 @@ async def _seen(
 
 async def _look(asked: Asked, console: Console) -> list[Seen]:
     async with connect(asked.url, asked.api_key) as horde:
-        return await look_at(horde, asked.pictures, asked.form, console)
+        return await look_at(horde, asked.pictures, asked.form, console, wait=asked.wait)
 
 
 async def _price(asked: Asked) -> None:

@@ -4,7 +4,7 @@
 from rich.markup import escape
 
 from openhorde.cli.looking import Asked, DryRun, Pictures, Seen, run_form
-from openhorde.cli.options import ANONYMOUS_KEY, DEFAULT_URL, ApiKey, AsJson, Url
+from openhorde.cli.options import ANONYMOUS_KEY, DEFAULT_URL, ApiKey, AsJson, Url, Wait
 from openhorde.cli.screen import output
 from openhorde.wire.alchemy import AskedForm
 
@@ -12,6 +12,7 @@ from openhorde.wire.alchemy import AskedForm
 def nsfw(
     pictures: Pictures,
     dry_run: DryRun = False,
+    wait: Wait = False,
     as_json: AsJson = False,
     url: Url = DEFAULT_URL,
     api_key: ApiKey = ANONYMOUS_KEY,
@@ -21,6 +22,7 @@ def nsfw(
         pictures=pictures,
         form=AskedForm(name="nsfw"),
         dry_run=dry_run,
+        wait=wait,
         as_json=as_json,
         url=url,
         api_key=api_key,

@@ -22,6 +22,14 @@ ApiKey = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+Wait = Annotated[
+    bool,
+    typer.Option(
+        "--wait",
+        help="If no worker online can do it, wait for one (20 minutes at most) "
+        "rather than stop at once.",
+    ),
+]
 Data = Annotated[
     Path | None,
     typer.Option(
@@ -31,7 +39,7 @@ Data = Annotated[
     ),
 ]
 
-__all__ = ["ANONYMOUS_KEY", "DEFAULT_URL", "ApiKey", "AsJson", "Data", "Url", "connect"]
+__all__ = ["ANONYMOUS_KEY", "DEFAULT_URL", "ApiKey", "AsJson", "Data", "Url", "Wait", "connect"]
 
 
 def connect(url: str, api_key: str) -> AsyncHorde:

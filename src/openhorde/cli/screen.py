@@ -43,6 +43,7 @@ OPTION_NAMES = {
     "rep_pen": "--rep-pen",
     "style": "--style",
     "api_key": "--api-key",
+    "wait_for_workers": "--wait",
 }
 
 

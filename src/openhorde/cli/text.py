@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from openhorde.cli.generated import setting, with_settings
-from openhorde.cli.options import ANONYMOUS_KEY, DEFAULT_URL, ApiKey, AsJson, Url, connect
+from openhorde.cli.options import ANONYMOUS_KEY, DEFAULT_URL, ApiKey, AsJson, Url, Wait, connect
 from openhorde.cli.prices import show_price
 from openhorde.cli.progress import RequestProgress
 from openhorde.cli.screen import kudos_text, messages, print_json
@@ -57,6 +57,7 @@ def text(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what it would cost.")
     ] = False,
+    wait: Wait = False,
     as_json: AsJson = False,
     url: Url = DEFAULT_URL,
     api_key: ApiKey = ANONYMOUS_KEY,
@@ -70,6 +71,7 @@ def text(
     if dry_run:
         asyncio.run(_price(url, api_key, prompt, settings, as_json))
     else:
+        settings["wait_for_workers"] = wait
         asyncio.run(_write(url, api_key, prompt, settings, as_json))
 
 

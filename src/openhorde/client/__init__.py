@@ -9,7 +9,7 @@ with Horde() as horde:
 
 from openhorde.client.asynchronous import ANONYMOUS_KEY, DEFAULT_URL, AsyncHorde
 from openhorde.client.blocking import Horde
-from openhorde.client.errors import HordeError, HordeUnreachable
+from openhorde.client.errors import HordeError, HordeUnreachable, Impossible
 from openhorde.client.forms import FormFault, FormResult, Keyword, QueuedForms
 from openhorde.client.kinds import ALCHEMY, IMAGE, TEXT
 from openhorde.client.looks import Drawing, Look
@@ -32,6 +32,7 @@ __all__ = [
     "Horde",
     "HordeError",
     "HordeUnreachable",
+    "Impossible",
     "Keyword",
     "Look",
     "Picture",

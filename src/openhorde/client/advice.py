@@ -47,6 +47,7 @@ ADVICE = {
     "RequiresTrust": "Leave {disable_batching} off, or ask for one picture at a time.",
     "WorkerNotFound": "Check the ids in {workers}.",
     "MaintenanceMode": "The horde is being worked on: try again later.",
+    "NoAvailableWorker": "Ask with {wait_for_workers} to wait for a worker that can do it.",
     "TimeoutIP": "This address is locked out for a while: wait before trying again.",
 }
 RATE_LIMITED = "Slow down: this horde limits how often it may be asked."

@@ -37,7 +37,8 @@ class AskingForms(Asking):
     """Have pictures looked at and worked on.
 
     A picture is a path, the bytes of a file, a picture of Pillow's or a URL, which is fetched here.
-    What is no picture, or too large to be looked at, is refused before anything is sent.
+    What is no picture, or too large to be looked at, is refused before anything is sent. What no
+    worker that is online can do raises Impossible at once, unless `wait_for_workers` is given.
     """
 
     async def caption(
@@ -107,6 +108,7 @@ class AskingForms(Asking):
         A form that faults is told with its reason while the others arrive. Pictures come
         downloaded. Who stops early cancels what is not done yet.
         """
+        settings.setdefault("wait_for_workers", False)
         queued = await self.queue_forms(picture, forms, **settings)
         results = self.form_results(queued.id, progress=progress)
         async with self._cancelling(ALCHEMY, queued.id), aclosing(results):
@@ -116,9 +118,15 @@ class AskingForms(Asking):
     async def queue_forms(
         self, picture: ImageSource, forms: AskedForms, **settings: Unpack[FormSettings]
     ) -> QueuedForms:
-        """Hand a request in. It waits in the horde's queue from here on."""
+        """Submit a request. It waits in the horde's queue from here on, at most 20 minutes.
+
+        Raises Impossible if no worker that is online can do it and `wait_for_workers` is false.
+        """
+        wait_for_workers = settings.pop("wait_for_workers", True)
         body = await self._alchemy_body(picture, forms, settings)
-        queued = await self._submit(ALCHEMY, AlchemyQueued, body)
+        queued = await self._hand_in(
+            ALCHEMY, AlchemyQueued, body, wait_for_workers=wait_for_workers
+        )
         return QueuedForms(
             id=queued.id,
             kudos=queued.kudos,

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any, Unpack
 
-from openhorde.client.asking import Asking, Progress
+from openhorde.client.asking import Asking, Progress, log_warnings
 from openhorde.client.errors import HordeError
 from openhorde.client.kinds import IMAGE, Status
 from openhorde.client.looks import Look
@@ -32,16 +32,25 @@ class AskingImages(Asking):
         source_image: ImageSource | None = None,
         source_mask: ImageSource | None = None,
         progress: Progress | None = None,
+        wait_for_workers: bool = False,
         **settings: Unpack[ImageSettings],
     ) -> list[Picture]:
         """Ask for pictures, wait until they are drawn, and fetch them.
 
         `progress` hears each new look at the request: its place in the queue, the wait, who draws
         it, and the steps. A task that is cancelled meanwhile cancels its request too.
+
+        Raises Impossible at once if no worker that is online can do it, unless the caller would
+        `wait_for_workers`. What else the horde warns of is logged.
         """
         queued = await self.generate_image(
-            prompt, source_image=source_image, source_mask=source_mask, **settings
+            prompt,
+            source_image=source_image,
+            source_mask=source_mask,
+            wait_for_workers=wait_for_workers,
+            **settings,
         )
+        log_warnings(queued.warnings)
         async with self._cancelling(IMAGE, queued.id):
             look = await self._last_look(IMAGE, queued.id, progress)
             return await self.pictures(queued, look.status)
@@ -52,11 +61,15 @@ class AskingImages(Asking):
         *,
         source_image: ImageSource | None = None,
         source_mask: ImageSource | None = None,
+        wait_for_workers: bool = True,
         **settings: Unpack[ImageSettings],
     ) -> QueuedImage:
-        """Hand a request in. It waits in the horde's queue from here on."""
+        """Submit a request. It waits in the horde's queue from here on, at most 20 minutes.
+
+        Raises Impossible if no worker that is online can do it and `wait_for_workers` is false.
+        """
         body = await self._body(prompt, source_image, source_mask, settings)
-        queued = await self._submit(IMAGE, RequestQueued, body)
+        queued = await self._hand_in(IMAGE, RequestQueued, body, wait_for_workers=wait_for_workers)
         return QueuedImage(
             id=queued.id,
             kudos=queued.kudos,

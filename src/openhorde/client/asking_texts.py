@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Unpack
 
-from openhorde.client.asking import Asking, Progress
+from openhorde.client.asking import Asking, Progress, log_warnings
 from openhorde.client.errors import HordeError
 from openhorde.client.kinds import TEXT, Status
 from openhorde.client.looks import Look
@@ -22,22 +22,32 @@ class AskingTexts(Asking):
         prompt: str,
         *,
         progress: Progress | None = None,
+        wait_for_workers: bool = False,
         **settings: Unpack[TextSettings],
     ) -> list[Text]:
-        """Ask for texts that go on from the prompt, and wait until they are written.
+        """Ask for texts that continue the prompt, and wait until they are written.
 
         `progress` hears each new look at the request. A task that is cancelled meanwhile cancels
         its request too.
+
+        Raises Impossible at once if no worker that is online can do it, unless the caller would
+        `wait_for_workers`. What else the horde warns of is logged.
         """
-        queued = await self.generate_text(prompt, **settings)
+        queued = await self.generate_text(prompt, wait_for_workers=wait_for_workers, **settings)
+        log_warnings(queued.warnings)
         async with self._cancelling(TEXT, queued.id):
             look = await self._last_look(TEXT, queued.id, progress)
             return await self.texts(queued, look.status)
 
-    async def generate_text(self, prompt: str, **settings: Unpack[TextSettings]) -> QueuedText:
-        """Hand a request in. It waits in the horde's queue from here on."""
+    async def generate_text(
+        self, prompt: str, *, wait_for_workers: bool = True, **settings: Unpack[TextSettings]
+    ) -> QueuedText:
+        """Submit a request. It waits in the horde's queue from here on, at most 20 minutes.
+
+        Raises Impossible if no worker that is online can do it and `wait_for_workers` is false.
+        """
         body = text_body(prompt, settings)
-        queued = await self._submit(TEXT, RequestQueued, body)
+        queued = await self._hand_in(TEXT, RequestQueued, body, wait_for_workers=wait_for_workers)
         return QueuedText(
             id=queued.id,
             kudos=queued.kudos,

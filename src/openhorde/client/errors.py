@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """What goes wrong between a client and a horde, said so that one knows what to change."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from openhorde.client.advice import advice_for, field_advice
 
@@ -44,6 +44,27 @@ class HordeError(Exception):
 
     def __str__(self) -> str:
         return self.explain()
+
+
+class Impossible(HordeError):
+    """No worker that is online can do the request, which was cancelled without charge.
+
+    `online` names what the workers online do serve: models, or forms of alchemy.
+    """
+
+    def __init__(self, request_id: str, reason: str, online: Sequence[str], *, cancelled: bool):
+        became = (
+            "It was cancelled and costs nothing."
+            if cancelled
+            else f"It could not be cancelled: request {request_id} stays in the queue for a while."
+        )
+        parts = [f"{reason.rstrip('.')}.", became]
+        if online:
+            parts.append(f"Served now: {', '.join(online)}.")
+        super().__init__(0, "NoAvailableWorker", " ".join(parts))
+        self.request_id = request_id
+        self.reason = reason
+        self.online = list(online)
 
 
 class HordeUnreachable(HordeError):

@@ -32,8 +32,13 @@ WHY = {
 
 
 class FormSettings(TypedDict, total=False):
-    """Everything besides the picture and its forms; what is left out, the horde decides."""
+    """Everything besides the picture and its forms; what is left out, the horde decides.
 
+    `wait_for_workers` is for this client: wait, rather than raise Impossible, if no worker that is
+    online can do the forms.
+    """
+
+    wait_for_workers: bool
     slow_workers: bool
     trusted_workers: bool
     webhook: str | None

@@ -19,12 +19,14 @@ StatusType = TypeVar("StatusType", RequestStatus, TextStatus, AlchemyStatus)
 
 @dataclass(frozen=True, kw_only=True)
 class Kind(Generic[CheckType, StatusType]):
-    """One kind of request. The paths but `submit` are followed by the request's id.
+    """One kind of request, by the name that workers of the kind go by. The paths but `submit` are
+    followed by the request's id.
 
     `check` tells how far it is, `status` what has come of it as well; kinds without a check of
     their own are asked for their status. `pause_seconds_min` is how often hordes let one ask.
     """
 
+    name: str
     submit: str
     check: str
     status: str
@@ -35,6 +37,7 @@ class Kind(Generic[CheckType, StatusType]):
 
 
 IMAGE = Kind(
+    name="image",
     submit="generate/async",
     check="generate/check",
     status="generate/status",
@@ -42,6 +45,7 @@ IMAGE = Kind(
     status_type=RequestStatus,
 )
 TEXT = Kind(
+    name="text",
     submit="generate/text/async",
     check="generate/text/status",
     status="generate/text/status",
@@ -51,6 +55,7 @@ TEXT = Kind(
     pause_seconds_min=1.0,
 )
 ALCHEMY = Kind(
+    name="interrogation",
     submit="interrogate/async",
     check="interrogate/status",
     status="interrogate/status",

@@ -22,7 +22,8 @@ NEGATIVE_MARK = "###"
 
 
 class ImageSettings(TypedDict, total=False):
-    """Everything besides the prompt and the source images; what is left out, the horde decides.
+    """Everything besides the prompt and the source images. Any model may draw unless `models` names
+    some; what else is left out, the horde decides.
 
     The names are the wire's; `negative_prompt` joins the prompt and `extra_params` goes into
     `params` unlooked-at, for hordes that know more than this client.
@@ -81,8 +82,14 @@ REQUEST = frozenset(ImageRequest.__struct_fields__) - {"prompt", "params"}
 
 
 def image_body(prompt: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The JSON body of `POST generate/async`."""
+    """The JSON body of `POST generate/async`.
+
+    Where no models are named, any will do: the wire's own default is one particular model. A style
+    brings its own models.
+    """
     asked = dict(settings)
+    if asked.get("models") is None and asked.get("style") is None:
+        asked["models"] = []
     negative = asked.pop("negative_prompt", None)
     if asked.get("seed") is not None:
         asked["seed"] = str(asked["seed"])

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct, field
 
 from openhorde.wire.image import PostProcessor
-from openhorde.wire.requests import GenerationMetadata, PriceLine
+from openhorde.wire.requests import GenerationMetadata, Outlook, PriceLine
 
 Interrogation = Literal[
     "caption", "interrogation", "nsfw", "vectorize", "palette", "describe", "aesthetic"
@@ -33,7 +33,7 @@ class AlchemyRequest(Struct, kw_only=True):
     webhook: Annotated[str, Meta(min_length=10, max_length=1024)] | None = None
 
 
-class AlchemyQueued(Struct, kw_only=True, omit_defaults=True):
+class AlchemyQueued(Outlook, kw_only=True, omit_defaults=True):
     """Answer 202 of `interrogate/async`; `kudos` is the price of all forms together, which not
     every horde tells."""
 
@@ -43,7 +43,7 @@ class AlchemyQueued(Struct, kw_only=True, omit_defaults=True):
     webhook_secret: str | None = None
 
 
-class AlchemyPriced(Struct, kw_only=True, omit_defaults=True):
+class AlchemyPriced(Outlook, kw_only=True, omit_defaults=True):
     """Answer 200 of a dry run."""
 
     kudos: float

@@ -28,6 +28,7 @@ from openhorde.server.api.v2.lifecycle import (
     request_id,
     take_result,
 )
+from openhorde.server.api.v2.requests_shown import outlook_shown
 from openhorde.server.domain.kinds.alchemy import NAME, PICTURE_FORMS
 from openhorde.server.store.work import ClaimedJob
 from openhorde.wire.alchemy import (
@@ -52,7 +53,9 @@ async def post_alchemy_request(call: Call) -> Answer:
     outcome = await ask(call)
     if isinstance(outcome, Priced):
         lines = [PriceLine(label=line.label, kudos=line.milli / 1000) for line in outcome.lines]
-        priced = AlchemyPriced(kudos=outcome.kudos_milli / 1000, lines=lines)
+        priced = AlchemyPriced(
+            kudos=outcome.kudos_milli / 1000, lines=lines, **outlook_shown(outcome.outlook)
+        )
         if not outcome.outlook.is_possible:
             priced.message = outcome.outlook.sentence
         return Answer(priced, status=200)
@@ -61,6 +64,7 @@ async def post_alchemy_request(call: Call) -> Answer:
         kudos=outcome.total_milli / 1000,
         message=outcome.message,
         webhook_secret=outcome.webhook_secret,
+        **outlook_shown(outcome.outlook),
     )
     return Answer(queued, status=202)
 
