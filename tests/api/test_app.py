@@ -130,7 +130,10 @@ async def test_every_answer_may_be_read_from_other_origins(http: httpx.AsyncClie
             assert name in headers["access-control-allow-headers"]
         for name in ("POST", "GET", "OPTIONS", "PUT", "DELETE", "PATCH"):
             assert name in headers["access-control-allow-methods"]
-        assert headers["horde-node"].startswith("1.2.3.4:7001:")
+        # Neither the address nor the port that it listens on is told.
+        assert headers["horde-node"].startswith("openhorde:0:")
+        assert headers["x-content-type-options"] == "nosniff"
+        assert path == "/api/stream" or headers["cache-control"] == "no-store"
 
 
 async def test_preflight_succeeds(http: httpx.AsyncClient) -> None:
@@ -349,27 +352,27 @@ class TestQueries:
         assert (await http.get(f"/api/query?{query}")).status_code == 400
 
 
-class TestAddresses:
-    """Who calls, and how they reached us."""
+async def test_a_public_url_is_told_and_may_be_kept(calling: Any) -> None:
+    settings = ServerSettings(rate_limits=False, public_url="https://horde.example/")
+    horde = cast(Horde, SimpleNamespace(settings=settings, clock=SystemClock()))
+    app = create_app(horde, operations=OPERATIONS)
+    async with calling(app, "9.9.9.9") as stranger:
+        answer = await stranger.get("/api/who", headers={"X-Forwarded-For": "1.1.1.1"})
+    assert answer.json() == {
+        "address": "9.9.9.9",
+        "root": "https://horde.example",
+        "agent": "unknown:0:unknown",
+    }
+    assert "cache-control" not in answer.headers
+    assert answer.headers["horde-node"].startswith("horde.example:443:")
 
-    async def test_a_proxy_near_us_is_believed(self, http: httpx.AsyncClient) -> None:
-        headers = {"X-Forwarded-For": "6.6.6.6, 9.9.9.9", "X-Forwarded-Proto": "https"}
-        shown = (await http.get("/api/who", headers=headers)).json()
-        assert shown["address"] == "9.9.9.9"
-        assert shown["root"] == "https://horde.test"
 
-    async def test_nonsense_of_a_proxy_is_not(self, http: httpx.AsyncClient) -> None:
-        headers = {"X-Forwarded-For": "drop table", "Host": "evil/../x"}
-        shown = (await http.get("/api/who", headers=headers)).json()
-        assert shown["address"] == "127.0.0.1"
-        assert shown["root"] == "http://1.2.3.4:7001"
-
-    async def test_strangers_are_not_believed(self, calling: Any) -> None:
-        settings = ServerSettings(rate_limits=False, public_url="https://horde.example/")
-        horde = cast(Horde, SimpleNamespace(settings=settings, clock=SystemClock()))
-        app = create_app(horde, operations=OPERATIONS)
-        async with calling(app, "9.9.9.9") as stranger:
-            shown = (await stranger.get("/api/who", headers={"X-Forwarded-For": "1.1.1.1"})).json()
-        assert shown["address"] == "9.9.9.9"
-        assert shown["root"] == "https://horde.example"
-        assert shown["agent"] == "unknown:0:unknown"
+async def test_people_get_a_page_where_nothing_is(http: httpx.AsyncClient) -> None:
+    browser = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+    answer = await http.get("/no<such>page", headers=browser)
+    assert answer.status_code == 404
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert "/no&lt;such&gt;page" in answer.text
+    for path, headers in (("/api/v2/nosuch", browser), ("/nosuch", {"Accept": "*/*"})):
+        answer = await http.get(path, headers=headers)
+        assert (answer.status_code, list(answer.json())) == (404, ["message"])

@@ -57,12 +57,13 @@ def serve_place(number: int, channel: int, counts: int, public_url: str) -> None
 
 
 def _show_settings() -> None:
-    from openhorde.server.settings import ServerSettings
+    from openhorde.server.settings import ServerSettings, written
 
     table = Table("variable", "default", "meaning", show_lines=False)
     for field in dataclasses.fields(ServerSettings):
-        default = "" if field.default in ("", ()) else str(field.default)
         table.add_row(
-            f"OPENHORDE_{field.name.upper()}", escape(default), escape(field.metadata["help"])
+            f"OPENHORDE_{field.name.upper()}",
+            escape(written(field.default)),
+            escape(field.metadata["help"]),
         )
     output().print(table)

@@ -143,7 +143,7 @@ async def open_horde(settings: ServerSettings, public_url: str) -> AsyncIterator
 @asynccontextmanager
 async def open_means(settings: ServerSettings, dsn: str, public_url: str) -> AsyncIterator[Horde]:
     """Everything that the actions of one process work with, on a database that is ready.
-    Pictures are linked under `public_url`."""
+    Pictures are linked under `public_url` where the settings name none and nobody calls."""
     async with AsyncExitStack() as stack:
         pool = await open_pool(
             dsn, connections_min=2, connections_max=settings.database_connections
@@ -260,7 +260,8 @@ async def _blobs(
             allow_http=settings.s3_endpoint.startswith("http://"),
         )
     secret = await keep_secret(statements, "blob-links", secrets.token_bytes(32))
-    return local_blobs(settings.data / "pictures", public_url, secret, clock)
+    folder = settings.data / "pictures"
+    return local_blobs(folder, settings.public_url, secret, clock, own_url=public_url)
 
 
 def root_of(shown: LedgerRoot) -> Root:

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from ipaddress import ip_address
 
 import structlog
 import uvicorn
@@ -20,7 +21,7 @@ from openhorde.server.kit.patience import PatientProtocol
 from openhorde.server.kit.seat import Seat
 from openhorde.server.kit.shared_counts import share_memory
 from openhorde.server.kit.team import Team
-from openhorde.server.settings import ServerSettings, as_environment
+from openhorde.server.settings import ServerSettings, SettingError, as_environment
 from openhorde.server.store.signals import Edited
 from openhorde.server.tasks import DUTIES
 from openhorde.server.tasks.rounds import keep
@@ -83,21 +84,49 @@ def _run(serving: Awaitable[None]) -> None:
 
 @contextmanager
 def _listening(settings: ServerSettings) -> Iterator[tuple[socket.socket, ServerSettings, str]]:
-    """The socket that listens, the settings with its true port, and the horde's URL."""
+    """The socket that listens, the settings with its true port, and the horde's URL.
+
+    Without a host, and with `::`, it takes callers of both families.
+    """
+    family, host = _family(settings.host)
     with socket.create_server(
-        (settings.host, settings.port),
-        family=socket.AF_INET6 if ":" in settings.host else socket.AF_INET,
+        (host, settings.port),
+        family=family,
         backlog=2048,
+        dualstack_ipv6=host == "::" and socket.has_dualstack_ipv6(),
     ) as listener:
         # Head and body of an answer are sent apart; without this the body would wait for an echo.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         port = listener.getsockname()[1]
-        host = f"[{settings.host}]" if ":" in settings.host else settings.host
         yield (
             listener,
             replace(settings, port=port),
-            settings.public_url or f"http://{host}:{port}",
+            settings.public_url or f"http://{_callable(host)}:{port}",
         )
+
+
+def _family(host: str) -> tuple[socket.AddressFamily, str]:
+    """How to listen on a host: a name, an address of either family, or "" for all there are."""
+    name = host.strip().removeprefix("[").removesuffix("]")
+    if not name:
+        both = socket.has_dualstack_ipv6()
+        return (socket.AF_INET6, "::") if both else (socket.AF_INET, "")
+    try:
+        found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        raise SettingError(
+            f"host must be an address or a name of this machine, not {host!r} ({error.strerror})"
+        ) from error
+    # A name may have addresses of both: callers that know only IPv4 are more.
+    family, *_, address = min(found, key=lambda each: each[0] != socket.AF_INET)
+    return family, str(address[0])
+
+
+def _callable(address: str) -> str:
+    """An address to listen on as it stands in a URL that works on this machine."""
+    if not address or ip_address(address.partition("%")[0]).is_unspecified:
+        return "127.0.0.1"
+    return f"[{address}]" if ":" in address else address
 
 
 async def _serve_alone(settings: ServerSettings) -> None:

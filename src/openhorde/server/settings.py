@@ -6,11 +6,11 @@ from dataclasses import dataclass, field, fields, replace
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 Network = IPv4Network | IPv6Network
 DATA = Path("data")
-
-
+LOOPBACK: tuple[Network, ...] = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 LIMITS_SCHEMES = ("redis", "rediss", "valkey", "valkeys")
 
 
@@ -31,7 +31,16 @@ class ServerSettings:
     data: Path = field(
         default=DATA, metadata={"help": "folder for the embedded database and local pictures"}
     )
-    public_url: str = _setting("", "how the outside reaches this server; empty: http://HOST:PORT")
+    public_url: str = _setting(
+        "",
+        "how the outside reaches this server, with its path if it has one; empty: links lead to the"
+        " address that each caller used",
+    )
+    trusted_proxies: tuple[Network, ...] = _setting(
+        LOOPBACK,
+        "address ranges of the proxies that are believed when they say for whom they call; comma"
+        " separated",
+    )
     database_url: str = _setting("", "PostgreSQL 15 or newer; empty starts the embedded one")
     database_connections: int = _setting(12, "connections in the pool, 2 to 200")
     processes: int = _setting(1, "processes that share the work, 1 to 64")
@@ -99,6 +108,11 @@ class ServerSettings:
         for name, (low, high) in bounds.items():
             if not low <= getattr(self, name) <= high:
                 raise SettingError(f"{name} must be {low} to {high}, not {getattr(self, name)}")
+        address = urlsplit(self.public_url)
+        if self.public_url and not (address.scheme in ("http", "https") and address.hostname):
+            raise SettingError(
+                f"public_url must be like https://HOST or https://HOST/PATH, not {self.public_url}"
+            )
         if self.rank_policy not in ("fair", "ageing"):
             raise SettingError(f"rank_policy must be fair or ageing, not {self.rank_policy!r}")
         # What comes after the scheme may hold a password: it must not reach a log.
@@ -122,7 +136,7 @@ def _words(text: str) -> tuple[str, ...]:
 
 
 def _read(name: str, default: Any, text: str) -> Any:
-    if name == "fetch_allow":
+    if name in ("fetch_allow", "trusted_proxies"):
         return tuple(ip_network(word) for word in _words(text))
     if name == "known_models":
         return None if text.strip() == "*" else _words(text)
@@ -153,12 +167,13 @@ def load_settings(environ: Mapping[str, str], **overrides: Any) -> ServerSetting
 def as_environment(settings: ServerSettings) -> dict[str, str]:
     """The environment that `load_settings` reads these settings from."""
     return {
-        f"OPENHORDE_{entry.name.upper()}": _write(getattr(settings, entry.name))
+        f"OPENHORDE_{entry.name.upper()}": written(getattr(settings, entry.name))
         for entry in fields(settings)
     }
 
 
-def _write(value: Any) -> str:
+def written(value: Any) -> str:
+    """A setting as it stands in the environment."""
     if value is None:
         return "*"
     if isinstance(value, bool):

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
-import asyncpg
 import msgspec
 import structlog
 from starlette.requests import ClientDisconnect
@@ -21,16 +21,19 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from openhorde import __version__
-from openhorde.server.api.addresses import client_address, url_root
+from openhorde.server.api.addresses import Lookout
 from openhorde.server.api.auth import identify, require_key
 from openhorde.server.api.bodies import BodyReader, read_query
 from openhorde.server.api.operations import Answer, Call, Invalid, Operation, TooSlow
+from openhorde.server.api.outages import is_database_away, is_unstorable
+from openhorde.server.api.pages.layout import page
 from openhorde.server.api.routes import Routes
 from openhorde.server.api.table import OPERATIONS
 from openhorde.server.api.throttle import Counts, Throttle, Throttled, windows_of
 from openhorde.server.api.words import refusal_answer
 from openhorde.server.domain.refusals import Refusal
 from openhorde.server.kit.shared_counts import SharedCounts, share_memory
+from openhorde.server.store.blobs import link_root
 from openhorde.wire.errors import Error
 
 if TYPE_CHECKING:
@@ -56,6 +59,7 @@ _CROSS_ORIGIN = (
     ),
     ("Access-Control-Max-Age", "86400"),
 )
+_NO_SNIFFING = ("X-Content-Type-Options", "nosniff")
 _LENGTH_DIGITS_MAX = 15
 _SLASHES = re.compile("/{2,}")
 _REMEMBERED_MAX = 1_000
@@ -95,6 +99,7 @@ class Application:
         process: int | None,
     ) -> None:
         self._horde = horde
+        self._lookout = Lookout(horde.settings)
         self._lifespan = lifespan
         self._in_flight = 0
         self._remembered: OrderedDict[tuple[str, str], tuple[float, Answer]] = OrderedDict()
@@ -106,10 +111,10 @@ class Application:
         self._routes: Routes[_Served] = Routes()
         for operation in operations:
             self._routes.add(operation.method, operation.path, _Served(operation))
-        node = f"{settings.host}:{settings.port}:{__version__}"
-        if process is not None:
-            node = f"{node}:{process}"
-        self._common = _raw_headers((*_CROSS_ORIGIN, ("Horde-Node", node)))
+        node = ("Horde-Node", _node(settings.public_url, process))
+        self._common = _raw_headers((*_CROSS_ORIGIN, _NO_SNIFFING, node))
+        # Links that lead to where the caller came from must not be shown to others.
+        self._own_caching = [] if settings.public_url else [(b"cache-control", b"no-store")]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection, as ASGI asks."""
@@ -149,10 +154,14 @@ class Application:
             # An address that ends in a slash, joined with a path that begins with one.
             path = _SLASHES.sub("/", path)
             found = self._routes.find(path)
+        headers = dict(scope["headers"])
+        near = self._lookout.look(scope, headers)
+        if found is None and near.prefix and path.startswith(near.prefix):
+            # A proxy that passes the path on with the part that is its own.
+            path = path.removeprefix(near.prefix) or "/"
+            found = self._routes.find(path)
         if found is None:
-            missing = _failure(404, f"There is nothing at {path}.")
-            if method == "OPTIONS":
-                missing = Answer(b"")
+            missing = Answer(b"") if method == "OPTIONS" else _missing(path, headers, near.prefix)
             await self._send(scope, send, missing, limits)
             return
         methods, parameters = found
@@ -160,14 +169,15 @@ class Application:
         if served is None:
             await self._send(scope, send, _not_served(method, path, methods), limits)
             return
-        headers = dict(scope["headers"])
+        link_root.set(near.url_root)
         call = Call(
             horde=self._horde,
             headers=headers,
             path=parameters,
             query_string=scope["query_string"].decode("latin-1"),
-            client_address=client_address(scope, headers),
-            url_root=url_root(scope, headers, self._horde.settings),
+            client_address=near.client_address,
+            url_root=near.url_root,
+            prefix=near.prefix,
             receive=receive,
         )
         try:
@@ -257,8 +267,10 @@ class Application:
     ) -> None:
         value = answer.value
         body = value if isinstance(value, bytes) else _encode(value)
+        caching = () if _says_caching(answer) else self._own_caching
         headers = [
             *self._common,
+            *caching,
             (b"content-type", answer.media_type.encode()),
             (b"content-length", str(len(body)).encode()),
         ]
@@ -325,11 +337,11 @@ def _answer_error(error: Exception, method: str, path: str) -> Answer:
     if isinstance(error, TooSlow):
         message = "The body of the call did not come in time. Please send it faster."
         return Answer(Error(message=message), 408, (("Connection", "close"),))
-    if _unstorable(error):
+    if is_unstorable(error):
         # Such as a number that no column holds. Logged, as a rule should have caught it earlier.
         _log.warning("data_refused", method=method, path=path, exc_info=error)
         return _answer_error(Refusal("BadRequest", reason="a value is out of range"), method, path)
-    if _database_away(error):
+    if is_database_away(error):
         _log.warning("database_away", method=method, path=path, reason=type(error).__name__)
         message = "The horde's database is away for a moment. Please try again."
         return Answer(Error(message=message), 503, (("Retry-After", "2"),))
@@ -337,26 +349,27 @@ def _answer_error(error: Exception, method: str, path: str) -> Answer:
     return Answer(Error(message="Internal Server Error"), 500)
 
 
-def _unstorable(error: Exception) -> bool:
-    """Whether no column can hold a value: PostgreSQL says so, or the driver cannot even send it."""
-    of_driver = isinstance(error, asyncpg.InterfaceError) and isinstance(error, ValueError)
-    return of_driver or isinstance(error, asyncpg.DataError)
+def _missing(path: str, headers: Mapping[bytes, bytes], prefix: str) -> Answer:
+    """There is nothing at a path: a page for people, JSON for programs."""
+    if b"text/html" in headers.get(b"accept", b"") and not path.startswith("/api/"):
+        return page("missing", "Not found", {"path": path}, prefix=prefix, status=404)
+    return _failure(404, f"There is nothing at {path}.")
 
 
-def _database_away(error: Exception) -> bool:
-    """Whether there is no connection: it broke, or PostgreSQL is starting or stopping."""
-    away = (
-        asyncpg.PostgresConnectionError,
-        asyncpg.CannotConnectNowError,
-        asyncpg.AdminShutdownError,
-        asyncpg.CrashShutdownError,
-        asyncpg.InterfaceError,
-        # What the driver says of a connection whose end it has read but not noticed yet.
-        asyncpg.InternalClientError,
-        ConnectionError,
-        FileNotFoundError,
-    )
-    return isinstance(error, away)
+def _says_caching(answer: Answer) -> bool:
+    return any(name == "Cache-Control" for name, _ in answer.headers)
+
+
+def _node(public_url: str, process: int | None) -> str:
+    """Who answers, as host:port:version and the number of the process where there are several.
+
+    Host and port are those that the outside uses, or a name that leads nowhere: those that the
+    server listens on are nobody's business.
+    """
+    address = urlsplit(public_url)
+    port = address.port or (443 if address.scheme == "https" else 80)
+    place = f"{address.hostname}:{port}" if public_url else "openhorde:0"
+    return f"{place}:{__version__}" if process is None else f"{place}:{__version__}:{process}"
 
 
 def _failure(status: int, message: str, headers: tuple[tuple[str, str], ...] = ()) -> Answer:

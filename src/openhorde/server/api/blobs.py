@@ -11,7 +11,6 @@ _MEDIA_TYPES = {"webp": "image/webp", "png": "image/png", "jpg": "image/jpeg"}
 _STATUSES = {"invalid_key": 404, "invalid_signature": 403, "expired": 403, "too_large": 413}
 # What strangers uploaded must never run as a page of ours.
 _SAFE = (
-    ("X-Content-Type-Options", "nosniff"),
     ("Content-Security-Policy", "default-src 'none'; sandbox"),
     ("Cross-Origin-Resource-Policy", "cross-origin"),
 )

@@ -2,7 +2,7 @@
 """The documents of the API, made from its table, and the page to read and try it."""
 
 from collections.abc import Callable, Iterable
-from functools import cache
+from functools import lru_cache
 
 import msgspec
 
@@ -11,18 +11,21 @@ from openhorde.server.api.operations import Answer, Call, Handler, Operation
 from openhorde.server.api.pages.layout import page
 from openhorde.server.api.swagger import swagger_document
 
+PREFIXES_MAX = 8
+"""The documents say under which path the API is: so many of them are kept."""
+
 
 def document_operations(declared: Iterable[Operation]) -> tuple[Operation, ...]:
     """The operations that serve the documents of the declared ones."""
     described = tuple(declared)
 
-    @cache
-    def openapi() -> bytes:
-        return msgspec.json.encode(openapi_document(described))
+    @lru_cache(maxsize=PREFIXES_MAX)
+    def openapi(prefix: str) -> bytes:
+        return msgspec.json.encode(openapi_document(described, prefix))
 
-    @cache
-    def swagger() -> bytes:
-        return msgspec.json.encode(swagger_document(openapi_document(described)))
+    @lru_cache(maxsize=PREFIXES_MAX)
+    def swagger(prefix: str) -> bytes:
+        return msgspec.json.encode(swagger_document(openapi_document(described, prefix)))
 
     return (
         Operation(
@@ -53,11 +56,11 @@ def document_operations(declared: Iterable[Operation]) -> tuple[Operation, ...]:
 
 
 async def _get_page(call: Call) -> Answer:
-    return page("api", "The API")
+    return page("api", "The API", prefix=call.prefix)
 
 
-def _document(encoded: Callable[[], bytes]) -> Handler:
+def _document(encoded: Callable[[str], bytes]) -> Handler:
     async def get_document(call: Call) -> Answer:
-        return Answer(encoded())
+        return Answer(encoded(call.prefix))
 
     return get_document

@@ -33,8 +33,8 @@ _ABOUT = (
 )
 
 
-def openapi_document(operations: Iterable[Operation]) -> Document:
-    """Describe the operations that have a tag."""
+def openapi_document(operations: Iterable[Operation], prefix: str = "") -> Document:
+    """Describe the operations that have a tag, as they are found below the path `prefix`."""
     shown = [operation for operation in operations if operation.tag]
     schemas = _Schemas(shown)
     paths: dict[str, dict[str, Document]] = {}
@@ -50,7 +50,7 @@ def openapi_document(operations: Iterable[Operation]) -> Document:
             "description": _ABOUT,
             "license": {"name": "AGPL-3.0-or-later", "identifier": "AGPL-3.0-or-later"},
         },
-        "servers": [{"url": "/"}],
+        "servers": [{"url": prefix or "/"}],
         "tags": [{"name": tag} for tag in tags],
         "paths": paths,
         "components": {

@@ -97,9 +97,9 @@ class Call:
     """One call of an operation: who, from where, with what.
 
     `body` and `query` are of the operation's declared types (None where it declares none; raw
-    bytes where it declares `bytes`), `path` holds the parameters of the path. `client_address` is
-    the caller as the one trusted proxy sees it, `url_root` how the outside reaches this server
-    (no slash at the end), `api_key` what was sent, or "". `headers` has lower-case names.
+    bytes where it declares `bytes`), `path` holds the parameters of the path. `client_address`,
+    `url_root` and `prefix` are as of `addresses.Surroundings`, `api_key` is what was sent, or "".
+    `headers` has lower-case names.
     `in_flight` calls are being served by this process, this one included.
     """
 
@@ -113,6 +113,7 @@ class Call:
         "horde",
         "in_flight",
         "path",
+        "prefix",
         "query",
         "query_string",
         "receive",
@@ -129,6 +130,7 @@ class Call:
         client_address: str,
         url_root: str,
         receive: Receive,
+        prefix: str = "",
         in_flight: int = 1,
     ) -> None:
         self.horde = horde
@@ -137,6 +139,7 @@ class Call:
         self.query_string = query_string
         self.client_address = client_address
         self.url_root = url_root
+        self.prefix = prefix
         self.receive = receive
         self.in_flight = in_flight
         self.client_agent = headers.get(b"client-agent", b"unknown:0:unknown").decode("latin-1")

@@ -32,10 +32,11 @@ def swagger_document(openapi: Document) -> Document:
     described = dict(openapi["info"])
     described["license"] = {"name": described["license"]["name"]}
     components = openapi["components"]["schemas"]
+    prefix = openapi["servers"][0]["url"].rstrip("/")
     return {
         "swagger": "2.0",
         "info": described,
-        "basePath": "/api",
+        "basePath": f"{prefix}/api",
         "consumes": ["application/json"],
         "produces": _PRODUCED,
         "tags": openapi["tags"],

@@ -45,9 +45,15 @@ def is_public(address: Address) -> bool:
 
 def is_within(address: Address, networks: tuple[Network, ...]) -> bool:
     """Whether an address lies in one of the networks; IPv4 in IPv6 dress counts as IPv4."""
-    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
+    address = unmapped(address)
     return any(address in network for network in networks)
+
+
+def unmapped(address: Address) -> Address:
+    """The address itself, or the IPv4 address that one in IPv6 dress carries."""
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    return address
 
 
 def _carried(address: IPv6Address) -> IPv4Address | None:

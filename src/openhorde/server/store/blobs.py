@@ -10,6 +10,7 @@ import hmac
 import re
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
+from contextvars import ContextVar
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -22,6 +23,9 @@ from openhorde.server.kit.clock import Clock
 
 if TYPE_CHECKING:
     from obstore.store import S3Credential
+
+link_root: ContextVar[str] = ContextVar("link_root", default="")
+"""How the caller whose answer is being made reaches this server; empty where nobody calls."""
 
 BlobReason = Literal["invalid_key", "invalid_signature", "expired", "too_large"]
 
@@ -140,9 +144,12 @@ class S3Blobs(Blobs):
 class LocalBlobs(Blobs):
     """A folder, served by our own server. See `local_blobs`."""
 
-    def __init__(self, store: LocalStore, public_url: str, secret: bytes, clock: Clock) -> None:
+    def __init__(
+        self, store: LocalStore, public_url: str, own_url: str, secret: bytes, clock: Clock
+    ) -> None:
         super().__init__(store)
         self._public_url = public_url.rstrip("/")
+        self._own_url = own_url.rstrip("/")
         self._secret = secret
         self._clock = clock
 
@@ -200,7 +207,8 @@ class LocalBlobs(Blobs):
         expires = str(int(self._clock.now().timestamp()) + lifetime_seconds)
         signature = self._signature(method, _checked(key), expires, str(bytes_max))
         query = {"method": method, "expires": expires, "bytes_max": bytes_max}
-        return f"{self._public_url}/blobs/{key}?{urlencode(query)}&signature={signature}"
+        root = self._public_url or link_root.get() or self._own_url
+        return f"{root}/blobs/{key}?{urlencode(query)}&signature={signature}"
 
     def _signature(self, method: str, key: str, expires: str, bytes_max: str) -> str:
         # No part can hold a line break: a key by its rule, the rest in what we ever signed.
@@ -212,14 +220,18 @@ class LocalBlobs(Blobs):
         return None
 
 
-def local_blobs(folder: Path, public_url: str, secret: bytes, clock: Clock) -> LocalBlobs:
+def local_blobs(
+    folder: Path, public_url: str, secret: bytes, clock: Clock, *, own_url: str = ""
+) -> LocalBlobs:
     """Blobs in a folder (made at need), under `public_url`/blobs/.
 
+    Without a `public_url` links lead to where each caller came from (`link_root`), and to
+    `own_url` where nobody called.
     `secret` signs the URLs: at least 16 bytes, the same for all servers that share the folder.
     """
     if len(secret) < 16:
         raise ValueError("the secret that signs blob URLs needs at least 16 bytes")
-    return LocalBlobs(LocalStore(folder, mkdir=True), public_url, secret, clock)
+    return LocalBlobs(LocalStore(folder, mkdir=True), public_url, own_url, secret, clock)
 
 
 def s3_blobs(

