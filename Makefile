@@ -6,17 +6,20 @@ PROMPT ?= a red circle on a blue background
 OUT ?= circle.webp
 DATA ?= data
 PORT ?= 7001
+# Which build of torch: auto, cpu, cuda, rocm (docs/gpu-worker.md).
+TORCH ?= auto
 PYTEST_OPTIONS ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
-# Stamps: installed again only when the list of dependencies changes.
+INSTALL := $(BIN)/python scripts/install.py
+# Stamps: installed again only when the list of dependencies changes, torch when TORCH does.
+TORCH_STAMP := $(VENV)/torch-is-$(TORCH)
 RUN_STAMP := $(VENV)/installed-to-run
 TEST_STAMP := $(VENV)/installed-to-test
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test browser check format bench clean
+.PHONY: help demo up port test browser check format bench clean
 
 help: ## list these commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -24,8 +27,11 @@ help: ## list these commands
 demo: $(RUN_STAMP) ## draw one picture with a horde of your own: make demo PROMPT="..." OUT=circle.webp
 	@$(BIN)/horde demo --prompt "$$PROMPT" --out "$$OUT"
 
-up: $(RUN_STAMP) ## run a horde here until Ctrl-C: server, database, worker (DATA=data PORT=7001)
+up: port $(RUN_STAMP) ## run a horde here until Ctrl-C: server, database, worker (DATA=data PORT=7001)
 	@exec $(BIN)/horde up --data "$$DATA" --port "$$PORT"
+
+port:
+	@case "$$PORT" in *[!0-9]*|"") echo "make: PORT=$$PORT is not a number: give a port, 1 to 65535."; exit 1;; esac
 
 test: check browser ## everything CI runs: check, then all tests (PYTEST_OPTIONS="-k word")
 	$(BIN)/python -m pytest $(PYTEST_OPTIONS)
@@ -61,12 +67,17 @@ $(BIN)/pip:
 	@"$(PYTHON)" -m venv $(VENV) || { \
 	  echo "make: $(PYTHON) cannot make virtual environments (on Debian: apt install python3-venv)."; exit 1; }
 
-$(RUN_STAMP): pyproject.toml constraints.txt | $(BIN)/pip
-	@echo "installing openhorde with server and worker (the first time takes some minutes)"
-	@$(PIP) install -c constraints.txt -e '.[all]'
+$(TORCH_STAMP): constraints.txt | $(BIN)/pip
+	@$(INSTALL) --torch "$(TORCH)"
+	@rm -f $(VENV)/torch-is-*
 	@touch $@
 
-$(TEST_STAMP): pyproject.toml constraints.txt | $(BIN)/pip
-	@echo "installing openhorde with everything its tests need (the first time takes some minutes)"
-	@$(PIP) install -c constraints.txt -e '.[all,dev]'
+$(RUN_STAMP): pyproject.toml constraints.txt | $(TORCH_STAMP)
+	@echo "installing openhorde with server and worker (the first time 95 packages, 350 MB)"
+	@$(INSTALL) --extras all
+	@touch $@
+
+$(TEST_STAMP): pyproject.toml constraints.txt | $(TORCH_STAMP)
+	@echo "installing openhorde with everything its tests need (the first time 210 packages, 570 MB)"
+	@$(INSTALL) --extras all,dev
 	@touch $@ $(RUN_STAMP)

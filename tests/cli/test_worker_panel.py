@@ -17,7 +17,7 @@ def test_without_the_extra_it_says_what_to_install(
     done = run("worker", "panel", "--config", str(tmp_path / "worker.yaml"))
     assert done.exit_code == 1
     assert "gradio is not installed" in done.stderr
-    assert "pip install 'openhorde[panel]'" in done.stderr
+    assert "pip install '.[panel]'" in done.stderr
 
 
 def test_a_public_address_is_refused_without_a_password(run: Run, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ SOURCE = ROOT / "src" / "openhorde"
 DOMAIN = SOURCE / "server" / "domain"
 CHECKED = sorted(
     path
-    for folder in ("src", "tests", "bench")
+    for folder in ("src", "tests", "bench", "scripts")
     for path in (ROOT / folder).rglob("*")
     if path.suffix in {".py", ".sql", ".html", ".sh"}
 )

@@ -14,6 +14,7 @@ import typer
 from rich.markup import escape
 
 from openhorde.cli.drawing import Drawn, draw, report, usable_target
+from openhorde.cli.extras import needs_everything
 from openhorde.cli.looking import look_at
 from openhorde.cli.options import connect
 from openhorde.cli.private_horde import (
@@ -56,6 +57,7 @@ def demo(
 
     They draw a picture, and then they tell what it shows.
     """
+    needs_everything()
     usable_target(out)
     try:
         shown = asyncio.run(run_demo(prompt, out, data))

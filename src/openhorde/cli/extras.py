@@ -5,8 +5,10 @@ The client and its commands work from a plain installation, without a database o
 """
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, distribution, requires
 from typing import TYPE_CHECKING, Any
 
 from openhorde.cli.screen import fail
@@ -24,9 +26,37 @@ def needs(extra: str) -> Iterator[None]:
         if (error.name or "").startswith("openhorde"):
             raise
         fail(
-            f"this command needs the {extra}, and {error.name} is not installed. "
-            f"Install it: pip install 'openhorde[{extra}]'"
+            f"this command needs the extra {extra}, and {error.name} is not installed. "
+            + how_to_install(extra)
         )
+
+
+def needs_everything() -> None:
+    """End here, unless the server and the worker are installed with all their packages."""
+    wanted = [
+        match[1]
+        for line in requires("openhorde") or []
+        if (match := re.match(r"([\w.-]+).*\bextra == ['\"]all['\"]", line))
+    ]
+    missing = sorted({name for name in wanted if not _is_installed(name)})
+    if missing:
+        fail(
+            "this command runs a server and a worker, and their packages are not all installed "
+            f"({', '.join(missing)}). {how_to_install('all')}"
+        )
+
+
+def how_to_install(extra: str) -> str:
+    """What to type: openhorde is installed from its source alone."""
+    return f"Install it, in the folder of openhorde's source: pip install '.[{extra}]'"
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        distribution(name)
+    except PackageNotFoundError:
+        return False
+    return True
 
 
 def server_settings(**given: Any) -> "ServerSettings":

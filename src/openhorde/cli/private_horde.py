@@ -161,7 +161,7 @@ class PrivateHorde:
                 probe.bind((HOST, self._port))
             except OSError:
                 raise PrivateHordeFailure(
-                    f"Port {self._port} is taken. Give another one with --port."
+                    f"Port {self._port} is taken. Give a free one: --port, or make up PORT=..."
                 ) from None
 
     async def _start(self) -> None:

@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from openhorde.cli.extras import needs_everything
 from openhorde.cli.options import Data
 from openhorde.cli.private_horde import (
     BACKENDS,
@@ -39,6 +40,7 @@ def up(
 
     The data folder keeps accounts, requests and pictures: a second start finds them again.
     """
+    needs_everything()
     try:
         asyncio.run(run_up(data or DEFAULT_DATA, port))
     except Stopped:
