@@ -45,8 +45,16 @@ def test_the_wheel_holds_every_file_of_the_package(wheel: Path) -> None:
 def test_an_empty_environment_takes_it(wheel: Path, tmp_path: Path) -> None:
     venv.create(tmp_path, with_pip=True)
     python = tmp_path / "bin" / "python"
-    pip = [python, "-m", "pip", "--disable-pip-version-check", "install", "--no-index", "--no-deps"]
-    subprocess.run([*pip, f"{wheel}[all]"], check=True, capture_output=True)
+    pip = [
+        str(python),
+        "-m",
+        "pip",
+        "--disable-pip-version-check",
+        "install",
+        "--no-index",
+        "--no-deps",
+    ]
+    subprocess.run([*pip, str(wheel)], check=True, capture_output=True)
     asked = "import openhorde; print(openhorde.__file__)"
     told = subprocess.run([python, "-c", asked], check=True, capture_output=True, text=True).stdout
     assert str(tmp_path) in told
