@@ -2,6 +2,7 @@
 """Kudos change hands: once per key, never more than there are, and each side can read why."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -134,13 +135,21 @@ async def test_gifts_to_schools_are_donations(horde: Horde, cast: Cast) -> None:
 
 
 async def test_awards(horde: Horde, cast: Cast) -> None:
-    alice, bob = await cast.alice(), await cast.bob()
-    assert alice.id == kudos.AWARDER_ID
+    first, alice, bob = await cast.make("First"), await cast.alice(), await cast.bob()
+    # Without administrators nobody may, be it the first account or a moderator.
+    dora, anonymous = await cast.make("Dora", moderator=True), await cast.anonymous()
+    for caller in (first, alice, dora, anonymous):
+        with pytest.raises(Refusal) as refusal:
+            await kudos.award(horde, caller, bob.alias, 500)
+        assert refusal.value.code == "NotAllowedAwards"
+    horde = replace(horde, settings=replace(horde.settings, admins=(alice.alias, "0")))
     await kudos.award(horde, alice, bob.alias, 500)
     assert await balance(horde, bob) == 500
     await change(horde, bob, roles=["flagged"])
     for caller, receiver, amount, code in (
         (bob, alice.alias, 1, "NotAllowedAwards"),
+        (first, alice.alias, 1, "NotAllowedAwards"),
+        (anonymous, alice.alias, 1, "NotAllowedAwards"),
         (alice, "x", 1, "InvalidAwardUsername"),
         (alice, "0", 1, "KudosAwardToAnon"),
         (alice, bob.alias, 1, "TargetAccountFlagged"),

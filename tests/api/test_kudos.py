@@ -27,8 +27,10 @@ async def rich(horde: Horde, join: Any) -> Any:
     """Somebody with kudos."""
     alice = await join("Alice")
     awarded = {"username": alice.alias, "amount": 1000}
+    settings = replace(horde.settings, admins=(alice.alias,))
     async with httpx.AsyncClient(
-        transport=httpx.ASGITransport(create_app(horde)), base_url="http://horde.test"
+        transport=httpx.ASGITransport(create_app(replace(horde, settings=settings))),
+        base_url="http://horde.test",
     ) as client:
         answer = await client.post("/api/v2/kudos/award", headers=alice.headers, json=awarded)
     assert answer.json() == {"awarded": 1000}

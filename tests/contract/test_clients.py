@@ -86,9 +86,10 @@ def test_no_key_and_no_agent_are_needed_to_check_read_and_cancel(
 
 
 def test_flutter_is_told_that_nobody_has_its_key(http: httpx.Client) -> None:
-    for headers in ({"apikey": "aaaaaaaaaaaaaaaaaaaaaa"}, {}):
+    nobodys = {"apikey": "aaaaaaaaaaaaaaaaaaaaaa"}
+    for headers, refused in ((nobodys, (404, "UserNotFound")), ({}, (401, "InvalidAPIKey"))):
         answer = http.get("/api/v2/find_user", headers=headers)
-        assert (answer.status_code, answer.json()["rc"]) == (401, "InvalidAPIKey")
+        assert (answer.status_code, answer.json()["rc"]) == refused
         assert "No user matching sent API Key." in answer.json()["message"]
 
 

@@ -101,9 +101,10 @@ class PrivateHorde:
         self._say = say
         self._note = note
         self._parts = parts or Parts()
-        self._environment = {
+        self.environment = {
             "OPENHORDE_KNOWN_MODELS": "*",
             **environment,
+            "OPENHORDE_ADMINS": _with_operator(environment.get("OPENHORDE_ADMINS", "")),
             "OPENHORDE_HOST": HOST,
             "OPENHORDE_PORT": str(port),
             "OPENHORDE_DATA": str(self.data),
@@ -193,7 +194,7 @@ class PrivateHorde:
         child = Child(
             name,
             command,
-            {**self._environment, **environment},
+            {**self.environment, **environment},
             self.data / "logs" / f"{name}.log",
             self._note,
             restart_seconds=self._parts.restart_seconds,
@@ -247,7 +248,7 @@ class PrivateHorde:
             key = str(json.loads(file.read_text(encoding="utf-8"))["api_key"])
             if await self._key_works(key):
                 return key
-        key = await self._parts.add_operator(self._environment, self.data)
+        key = await self._parts.add_operator(self.environment, self.data)
         _write_private(file, json.dumps({"api_key": key, "url": self.url}) + "\n")
         return key
 
@@ -260,6 +261,11 @@ class PrivateHorde:
                     return False
                 raise
         return True
+
+
+def _with_operator(admins: str) -> str:
+    """The administrators and the operator, whose account strangers cannot register into."""
+    return ",".join([*([admins] if admins.strip() else []), f"provider:{OPERATOR_IDENTITY}"])
 
 
 def _write_private(file: Path, text: str) -> None:

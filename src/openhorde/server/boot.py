@@ -14,6 +14,7 @@ import msgspec
 import structlog
 
 from openhorde.server.actions import users
+from openhorde.server.actions.admins import UnknownAdmin, check_admins
 from openhorde.server.actions.assignments import Assignments
 from openhorde.server.actions.check_ins import CheckIns
 from openhorde.server.actions.edits import forget_what_is_edited
@@ -154,6 +155,7 @@ async def open_means(settings: ServerSettings, dsn: str, public_url: str) -> Asy
         lender = Lender(pool, settings.database_connections - 1)
         stack.push_async_callback(lender.close)
         statements = Statements(lender, queries)
+        await _check_admins(settings, statements)
         salt = await keep_secret(statements, "key-salt", secrets.token_bytes(32))
         reference = _reference(settings)
         signals = await stack.enter_async_context(open_signals(dsn, queries))
@@ -245,6 +247,13 @@ def _described(variable: str, path: str) -> dict[str, Any]:
     except (OSError, msgspec.MsgspecError) as error:
         raise SettingError(f"{variable}: {error}") from error
     return dict(found)
+
+
+async def _check_admins(settings: ServerSettings, statements: Statements) -> None:
+    try:
+        await check_admins(statements, settings.admins)
+    except UnknownAdmin as error:
+        raise SettingError(f"OPENHORDE_ADMINS: {error}") from error
 
 
 async def _blobs(

@@ -83,7 +83,9 @@ class ServerSettings:
     source_url: str = _setting("", "where this very version's source is; empty serves it from here")
     registration: bool = _setting(True, "on or off: may people register by themselves")
     admins: tuple[str, ...] = _setting(
-        (), "users who may change kudos and make moderators, by alias or id, comma separated"
+        (),
+        "accounts that may award and change kudos and make moderators, by alias (NAME#ID), id or"
+        " provider:PROVIDER-ID, comma separated; without one nobody may",
     )
     ledger_key: str = _setting(
         "",

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Kudos change hands: users send them, and one account awards them."""
+"""Kudos change hands: users send them, and administrators award them."""
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from openhorde.server.actions.admins import require_awarder
 from openhorde.server.domain import ledger, transfers
 from openhorde.server.domain.refusals import Refusal
 from openhorde.server.domain.requester import floor_milli
@@ -14,9 +15,6 @@ if TYPE_CHECKING:
     from openhorde.server.actions.horde import Horde
     from openhorde.server.store.statements import Statements
     from openhorde.server.store.users import Account
-
-AWARDER_ID: Final = 1
-"""The first account of a horde awards kudos."""
 
 
 async def send(
@@ -58,13 +56,12 @@ async def send(
 
 
 async def award(horde: "Horde", caller: "Account", receiver_name: str, amount: int) -> None:
-    """Make kudos for a user who has done the horde a service.
+    """Make kudos for a user who has done the horde a service. Administrators may.
 
     Raises Refusal: NotAllowedAwards, InvalidAwardUsername, KudosAwardToAnon, TargetAccountFlagged,
     NegativeKudosTransfer, InvalidKudosTransferAmount.
     """
-    if caller.id != AWARDER_ID:
-        raise Refusal("NotAllowedAwards")
+    require_awarder(horde, caller)
     receiver = await _find(horde.statements, receiver_name, "InvalidAwardUsername")
     if receiver.anonymous:
         raise Refusal("KudosAwardToAnon")

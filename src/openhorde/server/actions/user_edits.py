@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from openhorde.server.actions.admins import is_admin
 from openhorde.server.actions.users import USERNAME_LENGTH_MAX, clean_username, plain_text
 from openhorde.server.domain import ledger
 from openhorde.server.domain.refusals import Refusal
@@ -73,11 +74,6 @@ async def edit_user(
         balance_milli=None if edit.kudos is None else max(floor, balance_milli),
         monthly_milli=None if edit.monthly_kudos is None else promised_milli,
     )
-
-
-def is_admin(horde: "Horde", caller: "Account") -> bool:
-    """Whether the operator has named this account as an administrator."""
-    return any(users.user_id_of(name) == caller.id for name in horde.settings.admins)
 
 
 def _authorise(horde: "Horde", caller: "Account", user: "Account", given: set[str]) -> None:

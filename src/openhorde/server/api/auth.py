@@ -20,12 +20,14 @@ def require_key(who: Who, call: Call) -> None:
 async def identify(who: Who, call: Call) -> None:
     """Set the call's account as far as the operation asks for it, and check its privilege.
 
-    Raises Refusal: InvalidAPIKey for a key nobody has, NotModerator.
+    Raises Refusal: InvalidAPIKey or UserNotFound for a key nobody has, NotModerator.
     """
     if who is Who.ANYONE:
         return
     if call.api_key:
         call.account = await call.horde.accounts.by_key(call.api_key)
+        if call.account is None and who is Who.SELF:
+            raise Refusal("UserNotFound", reason="key")
         if call.account is None:
             raise Refusal("InvalidAPIKey")
     elif who is not Who.OPTIONAL:

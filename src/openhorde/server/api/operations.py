@@ -39,6 +39,7 @@ class Who(Enum):
     ANYONE = "anyone; a key is ignored"
     OPTIONAL = "anyone; a key that is sent must be known"
     KNOWN = "a user; a missing key is answered like an unknown one"
+    SELF = "whose key it is: a key that nobody has names no user, a missing one is unknown"
     USER = "a user"
     MODERATOR = "a moderator"
 

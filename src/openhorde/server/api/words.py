@@ -11,7 +11,7 @@ serving", "wrong credentials", "Processing Job with ID ... does not exist", "alr
 import re
 from collections.abc import Mapping
 
-from openhorde.server.api.words_accounts import ACCOUNT_WORDS
+from openhorde.server.api.words_accounts import ACCOUNT_WORDS, UNKNOWN_KEY
 from openhorde.server.api.words_images import IMAGE_WORDS
 from openhorde.server.domain.refusals import Refusal
 from openhorde.wire.errors import Error
@@ -69,6 +69,7 @@ REASONS: Mapping[tuple[str, str], str] = {
         "name[ {given}] cannot be used for a worker. Choose one that says nothing of colab, tpu or"
         " google, with at least one visible character."
     ),
+    ("UserNotFound", "key"): UNKNOWN_KEY,
     ("BadRequest", "forms"): "forms names {given} more than once. Ask for each form once.",
     ("BadRequest", "payload"): (
         "forms: the payload of {form} is too large. Send at most {maximum} bytes of JSON."

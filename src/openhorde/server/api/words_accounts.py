@@ -1,15 +1,13 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """What refusals about users, workers, teams and kudos say; read by `words.py`."""
 
+UNKNOWN_KEY = "No user matching sent API Key. Check the header apikey, or register to get a key."
 _TAKEN = "The name[ {name}] is taken. Choose another."
 _PROFANE = "contains words that are not allowed here. Choose others."
 
 ACCOUNT_WORDS: dict[str, tuple[int, str]] = {
     # Who is calling.
-    "InvalidAPIKey": (
-        401,
-        "No user matching sent API Key. Check the header apikey, or register to get a key.",
-    ),
+    "InvalidAPIKey": (401, UNKNOWN_KEY),
     "AnonForbidden": (403, "The anonymous account may not do this. Register to get a key."),
     "AnonForbiddenWorker": (
         403,
@@ -23,7 +21,11 @@ ACCOUNT_WORDS: dict[str, tuple[int, str]] = {
     "NotModerator": (403, "Only moderators may do this."),
     "NotOwner": (403, "Only its owner may do this[ to {name}]."),
     "NotPrivileged": (403, "Your account may not do this."),
-    "NotAllowedAwards": (403, "Your account may not award kudos."),
+    "NotAllowedAwards": (
+        403,
+        "Only administrators may award kudos: the accounts that the operator of this horde names"
+        " in OPENHORDE_ADMINS.",
+    ),
     "NotTrusted": (403, "Only trusted accounts may do this."),
     "NotUserOrMod": (403, "Only the user and moderators may do this."),
     "UntrustedTeamCreation": (403, "Only trusted accounts may found teams."),

@@ -93,7 +93,7 @@ class _Missed(msgspec.Struct, frozen=True, array_like=True, tag="m"):
 
 Signal = Waiting | Started | Changed | Stepped | Edited
 
-Kind = TypeVar("Kind", Waiting, Started, Changed, Stepped, Edited)
+Kind = TypeVar("Kind", bound=Signal)
 
 _encode = msgspec.json.Encoder().encode
 _decode_all = msgspec.json.Decoder(list[Signal | _Missed]).decode

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Standing duties, one file each, and the table of them."""
 
-from openhorde.server.store.signals import Changed
+from openhorde.server.store.signals import Changed, Edited
 from openhorde.server.tasks import (
     call_webhooks,
     count_deliveries,
@@ -20,7 +20,7 @@ from openhorde.server.tasks import (
 from openhorde.server.tasks.rounds import Duty
 
 DUTIES = (
-    Duty("fold the ledger", fold_ledger.run),
+    Duty("fold the ledger", fold_ledger.run, woken_by=Edited),
     Duty("promote owners", promote_owners.run),
     Duty("reward uptime", reward_uptime.run),
     Duty("count deliveries", count_deliveries.run),

@@ -10,7 +10,7 @@ import structlog
 
 from openhorde.server.actions.horde import Horde
 from openhorde.server.kit.leadership import TRY_AGAIN_SECONDS, lead
-from openhorde.server.store.signals import Changed
+from openhorde.server.store.signals import Changed, Edited
 
 LEADER_LOCK = int.from_bytes(b"openhord")
 """The advisory lock of who does the duties, in the space of locks with one number."""
@@ -33,7 +33,7 @@ class Duty:
     name: str
     run: Callable[[Horde], Awaitable[None]]
     rounds: int = 1
-    woken_by: type[Changed] | None = None
+    woken_by: type[Changed | Edited] | None = None
     each_server: bool = False
 
 

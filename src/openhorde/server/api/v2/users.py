@@ -84,7 +84,7 @@ OPERATIONS = (
         handler=get_find_user,
         summary="The account behind the key",
         tag="users",
-        who=Who.KNOWN,
+        who=Who.SELF,
         answer=UserDetails,
         refusals=("InvalidAPIKey", "UserNotFound"),
     ),
