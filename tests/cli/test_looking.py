@@ -22,6 +22,7 @@ from openhorde.cli.looking import look_at
 from openhorde.client import ALCHEMY, AskedForm, AsyncHorde
 from openhorde.client.kinds import Kind
 
+CASES = Path(__file__).parents[1] / "cases"
 ASYNC = "interrogate/async"
 
 
@@ -69,9 +70,25 @@ def test_a_failure_does_not_keep_the_others_from_arriving(
     result = run("caption", red, str(broken), str(tmp_path / "absent.png"))
     assert result.exit_code == 1
     assert "a red picture" in result.stdout
-    assert f"horde: Cannot use source_image {broken}: it is not a picture" in result.stderr
+    assert (
+        f"horde: Cannot use source_image {broken}: no picture can be read from it" in result.stderr
+    )
     assert "absent.png (No such file or directory)" in result.stderr
     assert len(playing.calls(ASYNC)) == 1
+
+
+def test_reported_pictures_are_looked_at_or_refused_by_name(
+    run: Run, playing: PlayingHorde
+) -> None:
+    sound = [str(CASES / name) for name in ("comfy_big_ztxt.png", "exif_rot6.jpg")]
+    result = run("caption", *sound)
+    assert result.exit_code == 0, result.output
+    assert len(playing.calls(ASYNC)) == 2
+    for name, told in (("header.heic", "a HEIC picture"), ("x.tiff", "a TIFF picture")):
+        result = run("caption", str(CASES / name))
+        assert result.exit_code == 1
+        assert f"(it is {told}). Give PNG, JPEG, WebP" in result.stderr
+    assert len(playing.calls(ASYNC)) == 2
 
 
 def test_a_fault_is_told_with_its_reason(run: Run, playing: PlayingHorde, red: str) -> None:

@@ -3,10 +3,9 @@
 
 import base64
 from dataclasses import dataclass, field
-from io import BytesIO
 from typing import Any
 
-from PIL import Image
+from openhorde.incoming.pictures import open_picture
 
 COLOURS = {"red": (255, 0, 0), "green": (0, 128, 0), "blue": (0, 0, 255), "white": (255, 255, 255)}
 KEYWORDS = {
@@ -20,8 +19,8 @@ KEYWORDS = {
 
 def colour_of(content: bytes) -> str:
     """What the picture's first pixel is called."""
-    with Image.open(BytesIO(content)) as picture:
-        seen: Any = picture.convert("RGB").getpixel((0, 0))
+    picture = open_picture(content, pixels_max=1_000_000).picture
+    seen: Any = picture.convert("RGB").getpixel((0, 0))
     return min(
         COLOURS,
         key=lambda name: sum(abs(a - b) for a, b in zip(COLOURS[name], seen, strict=True)),

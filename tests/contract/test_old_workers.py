@@ -101,7 +101,7 @@ def test_the_old_worker_gets_sources_as_base64_and_regen_as_links(
             else:
                 data = http.get(given).content
             with Image.open(BytesIO(data)) as image:
-                assert (image.format, image.size) == ("WEBP", (64, 64))
+                assert (image.format, image.size) == ("PNG", (64, 64))
         finish(http, bob, job["id"])
 
 

@@ -64,7 +64,7 @@ def test_many_large_pictures_at_once_leave_the_others_in_peace(target: Target) -
     popped = target.http.post("/api/v2/interrogate/pop", headers=target.headers, json=pop).json()
     assert len(popped["forms"]) == 4
     source = target.http.get(popped["forms"][0]["source_image"])
-    assert (source.status_code, source.headers["content-type"]) == (200, "image/jpeg")
+    assert (source.status_code, source.headers["content-type"]) == (200, "image/png")
     for form in popped["forms"]:
         assert submit(target, form["id"], {"palette": []}).status_code == 200
 

@@ -16,8 +16,11 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from openhorde.client.riff import webp_with_chunks
+from openhorde.incoming.pictures import open_picture
 
 NAMESPACE = "urn:openhorde:generation:1:"
+PIXELS_MAX = 16 * 3072 * 3072
+"""What the largest upscaler makes of the largest picture that can be asked for."""
 FORMATS = {".webp": "WEBP", ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 EXIF_FOLDER, USER_COMMENT, DESCRIPTION, SOFTWARE = 0x8769, 0x9286, 0x010E, 0x0131
 # A JPEG holds each block of facts in one segment of 64 KiB.
@@ -39,23 +42,25 @@ SAMPLER_NAMES = {
 
 
 def with_facts(content: bytes, suffix: str, facts: Mapping[str, Any]) -> bytes:
-    """The picture in the suffix's format. A WebP keeps the very pixels the worker sent."""
+    """The picture in the suffix's format. A WebP keeps the very pixels the worker sent.
+
+    Raises ValueError for another suffix, PictureRefused for what is no picture.
+    """
     target = picture_format(suffix)
-    with Image.open(BytesIO(content)) as image:
-        image.load()
-        source = image.format
+    opened = open_picture(content, pixels_max=PIXELS_MAX)
+    image = opened.picture
     facts = {name: _clean(value) for name, value in facts.items()}
     facts |= {"width": image.width, "height": image.height}
     if target == "JPEG":
         facts = {name: _clipped(value) for name, value in facts.items()}
     xmp, exif = _xmp(facts), _exif(facts)
-    if target == "WEBP" and source == "WEBP":
+    if target == "WEBP" and opened.format == "WEBP" and opened.bare is not None:
         return webp_with_chunks(
-            content, image.size, "A" in image.getbands(), {b"EXIF": exif, b"XMP ": xmp}
+            opened.bare, image.size, image.mode == "RGBA", {b"EXIF": exif, b"XMP ": xmp}
         )
     written = BytesIO()
     if target == "WEBP":
-        image.save(written, target, quality=95, method=6, exif=exif, xmp=xmp)
+        image.save(written, target, quality=95, method=6, exact=True, exif=exif, xmp=xmp)
     elif target == "PNG":
         image.save(written, target, pnginfo=_png_text(facts, xmp))
     else:
@@ -156,10 +161,10 @@ def _png_text(facts: Mapping[str, Any], xmp: bytes) -> PngInfo:
 
 def _flat(image: Image.Image) -> Image.Image:
     """JPEG knows no transparency: what shows through becomes white."""
-    if "A" not in image.getbands() and "transparency" not in image.info:
-        return image.convert("RGB")
+    if image.mode == "RGB":
+        return image
     paper = Image.new("RGBA", image.size, "white")
-    return Image.alpha_composite(paper, image.convert("RGBA")).convert("RGB")
+    return Image.alpha_composite(paper, image).convert("RGB")
 
 
 def _clipped(value: Any) -> Any:

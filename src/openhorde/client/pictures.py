@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from openhorde import __version__
+from openhorde.client.errors import HordeError
 from openhorde.client.metadata import with_facts
+from openhorde.incoming.pictures import PictureRefused
 from openhorde.wire.requests import Note, Warning
 
 
@@ -56,8 +58,16 @@ class Picture:
         }
 
     def encoded(self, suffix: str) -> bytes:
-        """The picture in the format of a file suffix (.webp, .png, .jpg), its facts inside."""
-        return with_facts(self.content, suffix, self.facts())
+        """The picture in the format of a file suffix (.webp, .png, .jpg), its facts inside.
+
+        Raises HordeError when what came is no picture.
+        """
+        try:
+            return with_facts(self.content, suffix, self.facts())
+        except PictureRefused as refused:
+            raise HordeError(
+                0, None, f"What came as picture {self.id} cannot be read: {refused.detail}."
+            ) from refused
 
     def save(self, path: str | Path) -> Path:
         """Write the picture in the format of the path's suffix."""

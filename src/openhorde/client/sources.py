@@ -3,15 +3,16 @@
 
 import asyncio
 import base64
-import binascii
 from collections.abc import Awaitable
-from io import BytesIO
 from pathlib import Path
 from typing import Protocol
 
 from PIL import Image
 
 from openhorde.client.errors import HordeError
+from openhorde.incoming.base64_text import Base64Refused, decode_base64
+from openhorde.incoming.formats import taken_words
+from openhorde.incoming.pictures import PictureRefused, inspect, open_picture, to_lossless_webp
 
 ImageSource = str | Path | bytes | Image.Image
 
@@ -19,6 +20,9 @@ BYTES_MAX = 16 << 20
 TILE_PIXELS = 512
 TILES_MAX = 255
 """So many squares of TILE_PIXELS, begun ones too, may be looked at."""
+PIXELS_MAX = TILES_MAX * TILE_PIXELS**2
+HEADER_PIXELS_MAX = 10**9
+"""Of larger pictures not even the sides are told."""
 DOWNLOAD_SECONDS_MAX = 120.0
 
 
@@ -91,38 +95,37 @@ def _webp(picture: Image.Image) -> bytes:
     """Without loss, and without what a horde is not to know."""
     plain = picture.convert("RGBA" if picture.has_transparency_data else "RGB")
     plain.info.clear()
-    written = BytesIO()
-    plain.save(written, "WEBP", lossless=True)
-    return written.getvalue()
+    return to_lossless_webp(plain)
 
 
 def _inspect(content: bytes, field: str, name: str) -> None:
     try:
-        with Image.open(BytesIO(content)) as picture:
-            width, height = picture.size
-            tiles = -(-width // TILE_PIXELS) * -(-height // TILE_PIXELS)
-            if tiles <= TILES_MAX:
-                picture.load()
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise _refusal(field, name, f"it is too large: {error}") from error
-    except Exception as error:  # Pillow raises of every kind over broken data.
+        facts = inspect(content, bytes_max=BYTES_MAX, pixels_max=HEADER_PIXELS_MAX)
+        tiles = -(-facts.width // TILE_PIXELS) * -(-facts.height // TILE_PIXELS)
+        if tiles <= TILES_MAX:
+            open_picture(content, pixels_max=PIXELS_MAX)
+    except PictureRefused as refused:
+        if refused.reason == "too_many_pixels":
+            raise _refusal(field, name, f"it is too large ({refused.detail})") from refused
         raise _refusal(
-            field, name, "it is not a picture that can be read. Give PNG, JPEG, WebP or GIF"
-        ) from error
+            field,
+            name,
+            f"no picture can be read from it ({refused.detail}). Give {taken_words()}",
+        ) from refused
     if tiles > TILES_MAX:
         raise _refusal(
             field,
             name,
-            f"it has {width}x{height} pixels, {tiles} squares of {TILE_PIXELS}x{TILE_PIXELS}. "
-            f"Shrink it to at most {TILES_MAX}",
+            f"it has {facts.width}x{facts.height} pixels, {tiles} squares of "
+            f"{TILE_PIXELS}x{TILE_PIXELS}. Shrink it to at most {TILES_MAX}",
         )
 
 
 def _decoded(url: str, field: str) -> bytes:
     try:
-        return base64.b64decode(url.partition(",")[2], validate=True)
-    except binascii.Error as error:
-        raise _refusal(field, "as data: URL", f"it is not base64 ({error})") from error
+        return decode_base64(url, BYTES_MAX)
+    except Base64Refused as refused:
+        raise _refusal(field, "as data: URL", f"it is not base64 ({refused})") from refused
 
 
 def _encoded(content: bytes) -> str:

@@ -68,7 +68,7 @@ def test_an_estimate_is_what_all_forms_will_cost(
     estimate = alchemy.estimate(asked, tiles)
     assert estimate.total_milli == sum(line.milli for line in estimate.lines)
     kind, pop = AlchemyKind(), AlchemyPop(name="w", forms=list(forms))
-    facts = {"image": PictureFacts(512 * tiles, 512, has_alpha=False)}
+    facts = {"image": PictureFacts(512 * tiles, 512)}
     order = kind.order(asked, REFERENCE, shared=False, ttl_seconds_min=150, random_seed=1)
     total = order.activation_milli
     for plan, form in zip(kind.jobs(asked, RICH, facts, REFERENCE), asked.forms, strict=True):

@@ -5,6 +5,7 @@ import msgspec
 import pytest
 
 from openhorde.server.domain.kinds import image
+from openhorde.server.domain.kinds.face import PictureFacts
 from openhorde.server.domain.reference import Reference
 from openhorde.server.domain.refusals import Refusal
 from openhorde.server.domain.requester import Requester
@@ -219,15 +220,24 @@ def test_the_first_broken_rule_is_told() -> None:
     assert code_of(msgspec.structs.replace(wrong, webhook=None)) == "BadCFGDecimals"
 
 
-def test_inpainting_needs_something_that_says_where() -> None:
-    wanted = request(source_image="x", source_processing="inpainting")
+@pytest.mark.parametrize("processing", ["img2img", "inpainting", "outpainting"])
+@pytest.mark.parametrize("has_holes", [False, True])
+@pytest.mark.parametrize("mask", [None, "blank", "white"])
+def test_inpainting_needs_something_that_says_where(
+    processing: str, has_holes: bool, mask: str | None
+) -> None:
+    wanted = request(source_image="x", source_mask=mask, source_processing=processing)
+    source = PictureFacts(64, 64, has_holes=has_holes)
+    given = PictureFacts(64, 64, is_blank=mask == "blank") if mask else None
+    missing = processing == "inpainting" and mask is None and not has_holes
+    blank = processing != "img2img" and mask == "blank"
+    if not (missing or blank):
+        image.check_mask(wanted, source, given)
+        return
     with pytest.raises(Refusal) as caught:
-        image.check_mask(wanted, source_has_alpha=False)
+        image.check_mask(wanted, source, given)
     assert caught.value.code == "InpaintingMissingMask"
-    image.check_mask(wanted, source_has_alpha=True)
-    masked = msgspec.structs.replace(wanted, source_mask="y")
-    image.check_mask(masked, source_has_alpha=False)
-    image.check_mask(request(source_image="x"), source_has_alpha=False)
+    assert caught.value.facts == ({"reason": "blank mask"} if blank else {})
 
 
 def test_the_request_is_completed_and_the_original_left_alone() -> None:

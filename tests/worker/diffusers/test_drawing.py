@@ -64,6 +64,17 @@ def test_without_a_mask_the_transparent_parts_are_drawn(
     assert caught.value.notes == [Note(type="source_mask", value="parse_failed")]
 
 
+def test_transparent_parts_draw_the_very_same_as_a_mask(
+    studio: Any, source: Image.Image, encoded: Any
+) -> None:
+    mask = Image.new("L", (64, 64), 0)
+    mask.paste(255, (0, 0, 32, 64))
+    holed = source.copy()
+    holed.putalpha(mask.point(lambda value: 255 - value))
+    by_mask = studio.content(source=encoded(source), mask=encoded(mask), repaint=True)
+    assert studio.content(source=encoded(holed), repaint=True) == by_mask
+
+
 def test_a_source_that_is_no_picture_is_told(studio: Any) -> None:
     with pytest.raises(JobFault) as caught:
         studio.draw(source=b"no picture")

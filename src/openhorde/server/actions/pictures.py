@@ -5,9 +5,10 @@ import asyncio
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from openhorde.incoming.base64_text import Base64Refused, decode_base64
+from openhorde.incoming.pictures import PictureRefused, open_picture, to_webp
 from openhorde.server.domain.kinds.face import SentPicture
 from openhorde.server.domain.refusals import Refusal
-from openhorde.server.kit.pictures import PictureRefused, decode_base64, to_webp
 
 if TYPE_CHECKING:
     from openhorde.server.actions.horde import Horde
@@ -29,9 +30,15 @@ async def keep_picture(horde: "Horde", job_id: UUID, sent: SentPicture) -> None:
     try:
         webp = await asyncio.to_thread(_convert, sent.text)
     except PictureRefused as refused:
-        raise Refusal("ImageValidationFailed", field=sent.field, reason=refused.reason) from None
+        raise Refusal("ImageValidationFailed", field=sent.field, reason=refused.detail) from None
+    except Base64Refused as refused:
+        raise Refusal("ImageValidationFailed", field=sent.field, reason=str(refused)) from None
     await horde.blobs.put(picture_key(job_id), webp, "image/webp")
 
 
 def _convert(text: str) -> bytes:
-    return to_webp(decode_base64(text, BYTES_MAX), quality=QUALITY, pixels_max=PIXELS_MAX)
+    """As WebP: one that comes so keeps its very pixels."""
+    opened = open_picture(decode_base64(text, BYTES_MAX), pixels_max=PIXELS_MAX)
+    if opened.bare is not None and opened.format == "WEBP":
+        return opened.bare
+    return to_webp(opened.picture, QUALITY)

@@ -8,23 +8,27 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from PIL import Image
+
+from openhorde.incoming.base64_text import Base64Refused, Base64TooLong, decode_base64
+from openhorde.incoming.pictures import (
+    Opened,
+    PictureRefused,
+    as_mask,
+    as_png,
+    has_holes,
+    inspect,
+    open_picture,
+    selects_nothing,
+)
 from openhorde.server.domain.kinds.face import AnyKind, PictureFacts, Pictures, Source
 from openhorde.server.domain.refusals import Refusal
 from openhorde.server.kit.fetch import FetchRefused
-from openhorde.server.kit.pictures import (
-    PictureRefused,
-    check_whole,
-    decode_base64,
-    inspect,
-    to_jpeg_or_png,
-    to_webp,
-)
 
 if TYPE_CHECKING:
     from openhorde.server.actions.horde import Horde
 
 BYTES_MAX = 16 << 20
-QUALITY = 90
 
 LARGE_PIXELS = 3072 * 3072
 _large = ThreadPoolExecutor(1, thread_name_prefix="large-pictures")
@@ -112,32 +116,44 @@ async def _read(horde: "Horde", kind: AnyKind, source: Source) -> tuple[PictureF
         else:
             data = await asyncio.to_thread(decode_base64, source.text, BYTES_MAX)
         head = await asyncio.to_thread(inspect, data, bytes_max=BYTES_MAX, pixels_max=pixels_max)
-        facts = PictureFacts(head.width, head.height, head.bands == 4)
-        kind.check_source(source, facts)
+        kind.check_source(source, PictureFacts(head.width, head.height))
         # Old workers take a link for a picture unless it says https: for these there is a copy.
         is_left = source.linked and source.text.startswith("https://")
-        is_large = facts.width * facts.height > LARGE_PIXELS
-        copy = await asyncio.get_running_loop().run_in_executor(
-            _large if is_large else None, _decode, data, pixels_max, is_left, is_large
+        is_large = head.width * head.height > LARGE_PIXELS
+        return await asyncio.get_running_loop().run_in_executor(
+            _large if is_large else None, _decode, source, data, pixels_max, is_left
         )
     except FetchRefused as refused:
         code = _FETCH_CODES.get(refused.reason, "ImageValidationFailed")
-        raise Refusal(code, field=source.field, reason=refused.reason) from None
+        raise Refusal(code, field=source.field, reason=refused.detail) from None
+    except Base64Refused as refused:
+        too_long = isinstance(refused, Base64TooLong)
+        code = "SourceImageSizeExceeded" if too_long else "ImageValidationFailed"
+        raise Refusal(code, field=source.field, reason=str(refused)) from None
     except PictureRefused as refused:
         code = _PICTURE_CODES.get(refused.reason, "ImageValidationFailed")
-        raise Refusal(code, field=source.field, reason=refused.reason) from None
-    return facts, copy
+        raise Refusal(code, field=source.field, reason=refused.detail) from None
 
 
-def _decode(data: bytes, pixels_max: int, is_left: bool, is_large: bool) -> Copy | None:
-    """See that a picture is whole, and copy it. The encoder of WebP is slow with large ones, and
-    cannot do some of them at all."""
+def _decode(
+    source: Source, data: bytes, pixels_max: int, is_left: bool
+) -> tuple[PictureFacts, Copy | None]:
+    """See that a picture is whole and what it shows; a copy of it unless it is left where it is."""
+    opened = open_picture(data, pixels_max=pixels_max)
+    mask = as_mask(opened.picture) if source.is_mask else None
+    facts = PictureFacts(
+        *opened.picture.size,
+        has_holes=has_holes(opened.picture),
+        is_blank=mask is not None and selects_nothing(mask),
+    )
     if is_left:
-        check_whole(data, pixels_max=pixels_max)
-        return None
-    if is_large:
-        return Copy(*to_jpeg_or_png(data, quality=QUALITY, pixels_max=pixels_max))
-    return Copy(to_webp(data, quality=QUALITY, pixels_max=pixels_max), "webp")
+        return facts, None
+    return facts, Copy(*(_stored_mask(opened, mask) if mask is not None else opened.stored))
+
+
+def _stored_mask(opened: Opened, mask: Image.Image) -> tuple[bytes, str]:
+    """A mask as every worker understands it: without transparency."""
+    return opened.stored if opened.picture.mode == "RGB" else (as_png(mask), "png")
 
 
 def _is_url(text: str) -> bool:

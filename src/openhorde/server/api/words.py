@@ -79,6 +79,10 @@ REASONS: Mapping[tuple[str, str], str] = {
         "{field}: the picture has {given} tiles (squares of 512 pixels, begun ones too) where at"
         " most {maximum} are taken. Send a smaller one."
     ),
+    ("InpaintingMissingMask", "blank mask"): (
+        "source_mask selects nothing: no part of it is lighter than mid grey. Send one that is"
+        " white, or has strokes on a transparent layer, where the picture is to be drawn anew."
+    ),
     ("BadRequest", "webhook"): "webhook must be an https URL[, not {given}].",
     ("WrongCredentials", "job"): (
         "wrong credentials: the worker that took job {id} belongs to another account. Send its"

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """What refusals about requests, pictures, texts and jobs say; read by `words.py`."""
 
+from openhorde.incoming.formats import taken_words
+
 IMAGE_WORDS: dict[str, tuple[int, str]] = {
     # The prompt and general bounds.
     "MissingPrompt": (400, "prompt is empty. Say what is wanted."),
@@ -107,22 +109,21 @@ IMAGE_WORDS: dict[str, tuple[int, str]] = {
     "SourceMaskUnnecessary": (400, "source_mask is of no use without a source_image."),
     "InpaintingMissingMask": (
         400,
-        "Inpainting needs a source_mask, or a source_image with transparent parts.",
+        "Inpainting needs a source_mask, or a source_image with transparent parts (less than half"
+        " opaque).",
     ),
     "ImageValidationFailed": (
         400,
-        "[{field}: ]not a picture that can be read[: {reason}]. Send base64 of a WebP, PNG or"
-        " JPEG file, or the URL of one.",
+        "[{field}: ]no picture can be read from this[: {reason}]. Send base64 of a"
+        f" {taken_words()} file, or the URL of one.",
     ),
     "SourceImageResolutionExceeded": (
         400,
-        "[{field}: ]the picture has too many pixels[: {width}x{height} where at most {maximum}"
-        " are taken].",
+        "[{field}: ]the picture has too many pixels[: {reason}]. Send a smaller one.",
     ),
     "SourceImageSizeExceeded": (
         400,
-        "[{field}: ]the picture is too large a file[: more than {maximum} bytes]. Send a smaller"
-        " one.",
+        "[{field}: ]the picture is too large a file[: {reason}]. Send a smaller one.",
     ),
     "SourceImageUrlInvalid": (400, "[{field}: ]the URL does not lead to a picture[: {reason}]."),
     "SourceImageUnreadable": (400, "[{field}: ]this cannot be read as a picture[: {reason}]."),

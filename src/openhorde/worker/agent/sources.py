@@ -2,10 +2,9 @@
 """Source images: from a URL or base64 to bytes, within bounds."""
 
 import asyncio
-import base64
-import binascii
 from typing import Literal
 
+from openhorde.incoming.base64_text import Base64Refused, decode_base64
 from openhorde.worker.agent.api import Away, HordeApi
 from openhorde.worker.agent.assignment import Assignment, Unfit
 from openhorde.worker.backends.base import Note
@@ -46,14 +45,11 @@ class Sources:
 
 
 def _decoded(given: str, role: Role) -> bytes:
-    """Base64, with or without the head of a data address."""
-    encoded = given.partition(",")[2] if given.startswith("data:") else given
-    if len(encoded) > SOURCE_BYTES_MAX * 4 // 3 + 4:
-        raise _unfit(role, "parse_failed", f"more than {SOURCE_BYTES_MAX} bytes")
+    """Base64, in whichever dress."""
     try:
-        return base64.b64decode("".join(encoded.split()), validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise _unfit(role, "parse_failed", f"it is not base64: {error}") from error
+        return decode_base64(given, SOURCE_BYTES_MAX)
+    except Base64Refused as refused:
+        raise _unfit(role, "parse_failed", f"base64 is expected: {refused}") from refused
 
 
 def _unfit(role: Role, value: Literal["parse_failed", "download_failed"], reason: str) -> Unfit:

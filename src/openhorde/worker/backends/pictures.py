@@ -4,29 +4,70 @@
 from io import BytesIO
 from typing import Literal
 
-from PIL import Image
+from msgspec import Struct
+from PIL import Image, ImageOps
 
-from openhorde.worker.backends.base import JobFault, Note
+from openhorde.incoming.formats import taken_words
+from openhorde.incoming.pictures import (
+    PictureRefused,
+    as_mask,
+    has_holes,
+    holes,
+    open_picture,
+    selects_nothing,
+)
+from openhorde.worker.backends.base import JobFault, Note, PictureJob
 
 WEBP_QUALITY = 95
-PIXELS_MAX = 64_000_000
+PIXELS_MAX = 255 * 512 * 512
+"""As many as a form of alchemy may have."""
+
+
+class Sources(Struct, frozen=True):
+    """The source picture, RGB; and the mask of the same size, white where to draw, when this is
+    inpainting."""
+
+    picture: Image.Image | None = None
+    mask: Image.Image | None = None
 
 
 def read_picture(content: bytes, role: Literal["source_image", "source_mask"]) -> Image.Image:
-    """Decode an image file. Raises JobFault when it is none, or has more than PIXELS_MAX pixels."""
-    notes = [Note(type=role, value="parse_failed")]
+    """Decode an image file: upright, RGB or RGBA. Raises JobFault when that cannot be done, or it
+    has more than PIXELS_MAX pixels."""
     try:
-        with Image.open(BytesIO(content)) as opened:
-            if opened.width * opened.height > PIXELS_MAX:
-                raise JobFault(f"{role}: {opened.width}x{opened.height} is too large", notes)
-            opened.load()
-            return opened.copy()
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise JobFault(f"{role}: it cannot be read: {error}", notes) from error
+        return open_picture(content, pixels_max=PIXELS_MAX).picture
+    except PictureRefused as refused:
+        raise JobFault(
+            f"{role}: it cannot be read: {refused.detail}. Send {taken_words()}",
+            [Note(type=role, value="parse_failed")],
+        ) from refused
+
+
+def read_sources(job: PictureJob) -> Sources:
+    """What the job brings. Colours under transparency are as they came, so a source with holes and
+    one with a mask are the same to an engine.
+
+    Raises JobFault when it cannot be read, or nothing says where to draw though something has to.
+    """
+    if job.source is None:
+        return Sources()
+    picture = read_picture(job.source, "source_image")
+    if not job.repaint:
+        return Sources(picture.convert("RGB"))
+    missing = [Note(type="source_mask", value="parse_failed")]
+    if job.mask is not None:
+        mask = as_mask(read_picture(job.mask, "source_mask"))
+        if selects_nothing(mask):
+            raise JobFault("source_mask: it selects nothing; paint white where to draw", missing)
+        fitted = ImageOps.fit(mask, picture.size, Image.Resampling.LANCZOS)
+        return Sources(picture.convert("RGB"), fitted)
+    if not has_holes(picture):
+        raise JobFault("inpainting needs a mask, or a source with transparent parts", missing)
+    return Sources(picture.convert("RGB"), holes(picture))
 
 
 def write_webp(picture: Image.Image) -> bytes:
-    """Encode as the wire wants it."""
+    """Encode as the wire wants it; colours under transparency stay."""
     buffer = BytesIO()
-    picture.save(buffer, "WEBP", quality=WEBP_QUALITY, method=6)
+    picture.save(buffer, "WEBP", quality=WEBP_QUALITY, method=6, exact=True)
     return buffer.getvalue()

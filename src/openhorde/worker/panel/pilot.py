@@ -11,6 +11,7 @@ from typing import Any, Literal
 from msgspec import Struct
 from PIL import Image, ImageDraw
 
+from openhorde.incoming.pictures import PictureRefused, inspect
 from openhorde.wire.alchemy import AlchemyQueued, AlchemyRequest, AlchemyStatus, AskedForm
 from openhorde.wire.image import ImageParams
 from openhorde.wire.requests import ImageRequest, RequestCheck, RequestQueued, RequestStatus
@@ -28,6 +29,8 @@ POLL_SECONDS = 1.0
 SECONDS_MAX = 180.0
 SAID_FORMS = ("caption", "nsfw", "interrogation")
 SOURCE_SIDE_PIXELS = 128
+PICTURE_BYTES_MAX = 24 << 20
+PICTURE_PIXELS_MAX = 16 * 3072 * 3072
 MEDIA_TYPES = ("image/webp", "image/png", "image/jpeg")
 
 
@@ -243,10 +246,10 @@ def picture_address(encoded: str) -> str:
     """Base64 of a picture as a data: address. Raises CallFailed unless it is one that we know."""
     try:
         content = base64.b64decode(encoded, validate=True)
-        with Image.open(io.BytesIO(content)) as picture:
-            media_type = Image.MIME.get(picture.format or "", "")
-    except (ValueError, OSError) as error:
+        facts = inspect(content, bytes_max=PICTURE_BYTES_MAX, pixels_max=PICTURE_PIXELS_MAX)
+    except (ValueError, PictureRefused) as error:
         raise CallFailed("the horde's answer holds no picture") from error
+    media_type = Image.MIME.get(facts.format, "")
     if media_type not in MEDIA_TYPES:
         raise CallFailed(f"the horde's answer holds a picture of type {media_type or 'unknown'}")
     return f"data:{media_type};base64,{base64.b64encode(content).decode()}"

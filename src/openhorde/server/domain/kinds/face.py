@@ -46,7 +46,7 @@ class Source(Struct, frozen=True, kw_only=True):
     """A picture that a request brings: `text` is a URL or base64, `field` its path in the body.
 
     It is stored and remembered under its `role`; of extra ones also the `strength`. Where URLs are
-    `linked` the worker is given the URL itself.
+    `linked` the worker is given the URL itself. One that `is_mask` says where to draw.
     """
 
     role: str
@@ -54,14 +54,17 @@ class Source(Struct, frozen=True, kw_only=True):
     text: str
     strength: float | None = None
     linked: bool = False
+    is_mask: bool = False
 
 
 class PictureFacts(Struct, frozen=True):
-    """What was found out about a source picture. Sides in pixels."""
+    """What was found out about a source picture. Sides in pixels; whether it `has_holes`, which is
+    transparent parts to draw in; whether, as a mask, it `is_blank` and selects nothing."""
 
     width: int
     height: int
-    has_alpha: bool
+    has_holes: bool = False
+    is_blank: bool = False
 
 
 Pictures = Mapping[str, PictureFacts]

@@ -10,6 +10,7 @@ from openhorde.server.domain.bridges import (
     capabilities,
 )
 from openhorde.server.domain.kinds.image_rules import (
+    PAINTING,
     check,
     check_features,
     check_mask,
@@ -46,6 +47,7 @@ from openhorde.wire.work import ImagePop
 __all__ = [
     "DIVISOR",
     "NAME",
+    "PAINTING",
     "Size",
     "accurate_steps",
     "base_seed",
@@ -73,7 +75,6 @@ DIVISOR: Final = 1_000_000
 FAST_THINGS_PER_SECOND: Final = 500_000
 MIN_STEPS_DEFAULT: Final = 20
 MAX_STEPS_DEFAULT: Final = 40
-PAINTING: Final = frozenset({"inpainting", "outpainting"})
 
 
 def needs(

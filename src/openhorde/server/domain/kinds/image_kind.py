@@ -68,7 +68,9 @@ class ImageKind(Kind[ImageRequest, ImagePop]):
         if request.source_image:
             found.append(Source(role="image", field="source_image", text=request.source_image))
         if request.source_mask:
-            found.append(Source(role="mask", field="source_mask", text=request.source_mask))
+            found.append(
+                Source(role="mask", field="source_mask", text=request.source_mask, is_mask=True)
+            )
         for place, extra in enumerate(request.extra_source_images):
             found.append(
                 Source(
@@ -81,10 +83,9 @@ class ImageKind(Kind[ImageRequest, ImagePop]):
         return found
 
     def check_sources(self, request: ImageRequest, pictures: Pictures) -> None:
-        """Inpainting needs a mask, or transparency."""
+        """Inpainting needs a mask that selects something, or transparency."""
         if pictures:
-            source = pictures.get("image")
-            image.check_mask(request, source_has_alpha=source is not None and source.has_alpha)
+            image.check_mask(request, pictures.get("image"), pictures.get("mask"))
 
     def estimate(
         self, request: ImageRequest, pictures: Pictures, reference: Reference, *, shared: bool

@@ -7,6 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from openhorde.server.domain.kinds import image_work
+from openhorde.server.domain.kinds.face import PictureFacts
 from openhorde.server.domain.model_names import owner_of
 from openhorde.server.domain.needs import POST_PROCESSORS
 from openhorde.server.domain.reference import DEFAULT_BASELINE, Reference, is_special
@@ -15,6 +16,7 @@ from openhorde.server.domain.requester import Requester
 from openhorde.wire.image import ImageParams
 from openhorde.wire.requests import ImageRequest, Warning
 
+PAINTING: Final = frozenset({"inpainting", "outpainting"})
 EXTRA_SOURCE_IMAGES_MAX: Final = 5
 EXTRA_SOURCE_IMAGES_MAX_UNTRUSTED: Final = 1
 PROMPT_WORDS_MAX: Final = 7500
@@ -90,10 +92,17 @@ def check_features(
     return warnings
 
 
-def check_mask(request: ImageRequest, *, source_has_alpha: bool) -> None:
-    """Refuses inpainting without anything that says where to paint (rules 2.6)."""
-    painting = request.source_image is not None and request.source_processing == "inpainting"
-    if painting and request.source_mask is None and not source_has_alpha:
+def check_mask(
+    request: ImageRequest, source: PictureFacts | None, mask: PictureFacts | None
+) -> None:
+    """Refuses inpainting without anything that says where to paint (rules 2.6), and a mask that
+    selects nothing."""
+    if request.source_image is None or request.source_processing not in PAINTING:
+        return
+    if mask is not None and mask.is_blank:
+        raise Refusal("InpaintingMissingMask", reason="blank mask")
+    has_holes = source is not None and source.has_holes
+    if request.source_processing == "inpainting" and mask is None and not has_holes:
         raise Refusal("InpaintingMissingMask")
 
 

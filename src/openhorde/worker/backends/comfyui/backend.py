@@ -20,7 +20,11 @@ from openhorde.worker.backends.base import (
     ReportProgress,
 )
 from openhorde.worker.backends.comfyui.conversation import NAME, Comfy
-from openhorde.worker.backends.comfyui.pictures import Sources, as_png, read_result, read_sources
+from openhorde.worker.backends.comfyui.pictures import (
+    as_png,
+    read_fitting_sources,
+    read_result,
+)
 from openhorde.worker.backends.comfyui.samplers import SAMPLERS, known_samplers
 from openhorde.worker.backends.comfyui.workflows import (
     Task,
@@ -30,7 +34,7 @@ from openhorde.worker.backends.comfyui.workflows import (
     read_templates,
 )
 from openhorde.worker.backends.offers import offered
-from openhorde.worker.backends.pictures import write_webp
+from openhorde.worker.backends.pictures import Sources, write_webp
 from openhorde.worker.backends.servers import engine_url, faulting_jobs, refusing_to_open
 from openhorde.worker.safety.check import SafetyCheck, Unchecked, Verdict
 from openhorde.worker.safety.notice import notice
@@ -89,7 +93,7 @@ class ComfyBackend:
             raise JobFault(f"the model {job.model} is not here")
         if job.sampler not in SAMPLERS:
             raise JobFault(f"the sampler {job.sampler} is not known here")
-        sources = read_sources(job)
+        sources = read_fitting_sources(job)
         task = _task(sources)
         template = choose(self._templates, task, self._models[job.model])
         if template is None:

@@ -3,40 +3,24 @@
 
 from io import BytesIO
 
-from msgspec import Struct
-from PIL import Image, ImageChops, ImageOps
+from PIL import Image, ImageOps
 
-from openhorde.worker.backends.base import JobFault, Note, PictureJob
-from openhorde.worker.backends.pictures import PIXELS_MAX, read_picture
+from openhorde.incoming.pictures import PictureRefused, open_picture
+from openhorde.worker.backends.base import PictureJob
+from openhorde.worker.backends.pictures import PIXELS_MAX, Sources, read_sources
 from openhorde.worker.backends.servers import EngineError
 
 LANCZOS = Image.Resampling.LANCZOS
 
 
-class Sources(Struct, frozen=True):
-    """The source picture, RGB; and the mask, white where to draw, when this is inpainting."""
+def read_fitting_sources(job: PictureJob) -> Sources:
+    """What the job brings, in its size. Raises JobFault as `read_sources`."""
+    sources, size = read_sources(job), (job.width_pixels, job.height_pixels)
+    return Sources(_fitted(sources.picture, size), _fitted(sources.mask, size))
 
-    picture: Image.Image | None = None
-    mask: Image.Image | None = None
 
-
-def read_sources(job: PictureJob) -> Sources:
-    """What the job brings, in its size. Raises JobFault when it cannot be read, or there is no
-    mask where there has to be one."""
-    if job.source is None:
-        return Sources()
-    size = (job.width_pixels, job.height_pixels)
-    picture = ImageOps.fit(read_picture(job.source, "source_image"), size, LANCZOS)
-    if not job.repaint:
-        return Sources(picture.convert("RGB"))
-    if job.mask is not None:
-        mask = read_picture(job.mask, "source_mask").convert("L")
-        return Sources(picture.convert("RGB"), ImageOps.fit(mask, size, LANCZOS))
-    if not picture.has_transparency_data:
-        missing = [Note(type="source_mask", value="parse_failed")]
-        raise JobFault("inpainting needs a mask, or a source with transparent parts", missing)
-    picture = picture.convert("RGBA")
-    return Sources(picture.convert("RGB"), ImageChops.invert(picture.getchannel("A")))
+def _fitted(picture: Image.Image | None, size: tuple[int, int]) -> Image.Image | None:
+    return None if picture is None else ImageOps.fit(picture, size, LANCZOS)
 
 
 def read_result(content: bytes, job: PictureJob, sources: Sources) -> Image.Image:
@@ -46,12 +30,11 @@ def read_result(content: bytes, job: PictureJob, sources: Sources) -> Image.Imag
     """
     size = (job.width_pixels, job.height_pixels)
     try:
-        with Image.open(BytesIO(content)) as opened:
-            if opened.width * opened.height > PIXELS_MAX:
-                raise EngineError(f"ComfyUI answered {opened.width}x{opened.height} pixels")
-            drawn = opened.convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise EngineError(f"ComfyUI answered a file that is no picture: {error}") from error
+        drawn = open_picture(content, pixels_max=PIXELS_MAX).picture.convert("RGB")
+    except PictureRefused as refused:
+        raise EngineError(
+            f"ComfyUI answered a file that is no picture: {refused.detail}"
+        ) from refused
     if drawn.size != size:
         drawn = drawn.resize(size, LANCZOS)
     if sources.picture is not None and sources.mask is not None:

@@ -6,14 +6,14 @@ from typing import Any
 
 import torch
 from msgspec import Struct
-from PIL import Image, ImageChops, ImageOps
+from PIL import Image, ImageOps
 
-from openhorde.worker.backends.base import Cancelled, JobFault, Note, PictureJob, ReportProgress
+from openhorde.worker.backends.base import Cancelled, JobFault, PictureJob, ReportProgress
 from openhorde.worker.backends.diffusers.loading import Model
 from openhorde.worker.backends.diffusers.prompts import condition
 from openhorde.worker.backends.diffusers.samplers import make_scheduler
 from openhorde.worker.backends.diffusers.sizes import within
-from openhorde.worker.backends.pictures import read_picture
+from openhorde.worker.backends.pictures import Sources, read_sources
 
 LANCZOS = Image.Resampling.LANCZOS
 VAE_WHOLE_PIXELS_MAX = 1536 * 1536
@@ -25,13 +25,6 @@ class Control(Struct):
 
     pipeline: Any
     picture: Image.Image
-
-
-class _Sources(Struct):
-    """The source picture, RGB; and the mask, white where to draw, when this is inpainting."""
-
-    picture: Image.Image | None = None
-    mask: Image.Image | None = None
 
 
 class Drawer:
@@ -60,7 +53,7 @@ class Drawer:
         self._prompts = condition(
             model.from_text, prompt, negative_prompt, job.clip_skip, self._guided
         ).arguments()
-        sources = _sources(job) if self._control is None else _Sources()
+        sources = read_sources(job) if self._control is None else Sources()
         try:
             drawn = self._all(sources, job.seeds)
         except torch.OutOfMemoryError:
@@ -71,7 +64,7 @@ class Drawer:
         asked = (job.width_pixels, job.height_pixels)
         return [self._fitted(picture, sources, asked) for picture in drawn]
 
-    def _fitted(self, picture: Image.Image, sources: _Sources, asked: Size) -> Image.Image:
+    def _fitted(self, picture: Image.Image, sources: Sources, asked: Size) -> Image.Image:
         """At the size asked for; what the mask does not show is the source's, to the pixel."""
         if picture.size != asked:
             picture = picture.resize(asked, LANCZOS)
@@ -80,7 +73,7 @@ class Drawer:
         kept = ImageOps.fit(sources.picture, asked, LANCZOS)
         return Image.composite(picture, kept, ImageOps.fit(sources.mask, asked, LANCZOS))
 
-    def _all(self, sources: _Sources, seeds: list[int]) -> list[Image.Image]:
+    def _all(self, sources: Sources, seeds: list[int]) -> list[Image.Image]:
         job, model = self._job, self._model
         size: Size = (job.width_pixels, job.height_pixels)
         if model.card.native_side_pixels is not None:
@@ -190,19 +183,3 @@ def _steps(job: PictureJob, strength: float | None) -> int:
     if strength is None:
         return job.steps
     return max(job.steps, int(1 / strength) + 1)
-
-
-def _sources(job: PictureJob) -> _Sources:
-    if job.source is None:
-        return _Sources()
-    picture = read_picture(job.source, "source_image")
-    if not job.repaint:
-        return _Sources(picture.convert("RGB"))
-    if job.mask is not None:
-        mask = read_picture(job.mask, "source_mask").convert("L")
-        return _Sources(picture.convert("RGB"), ImageOps.fit(mask, picture.size, LANCZOS))
-    if not picture.has_transparency_data:
-        missing = [Note(type="source_mask", value="parse_failed")]
-        raise JobFault("inpainting needs a mask, or a source with transparent parts", missing)
-    picture = picture.convert("RGBA")
-    return _Sources(picture.convert("RGB"), ImageChops.invert(picture.getchannel("A")))
