@@ -24,9 +24,11 @@ from openhorde import __version__
 from openhorde.server.api.addresses import Lookout
 from openhorde.server.api.auth import identify, require_key
 from openhorde.server.api.bodies import BodyReader, read_query
+from openhorde.server.api.budget import RETRY_SECONDS, BodiesTooMany, BodyBudget
 from openhorde.server.api.operations import Answer, Call, Invalid, Operation, TooSlow
 from openhorde.server.api.outages import is_database_away, is_unstorable
 from openhorde.server.api.pages.layout import page
+from openhorde.server.api.receiving import BodyTooLarge, Receiver
 from openhorde.server.api.routes import Routes
 from openhorde.server.api.table import OPERATIONS
 from openhorde.server.api.throttle import Counts, Throttle, Throttled, windows_of
@@ -60,30 +62,22 @@ _CROSS_ORIGIN = (
     ("Access-Control-Max-Age", "86400"),
 )
 _NO_SNIFFING = ("X-Content-Type-Options", "nosniff")
-_LENGTH_DIGITS_MAX = 15
 _SLASHES = re.compile("/{2,}")
 _REMEMBERED_MAX = 1_000
 _encode = msgspec.json.Encoder().encode
 _log = structlog.get_logger("openhorde.api")
 
 
-class _BodyTooLarge(Exception):
-    """The body exceeds `limit` bytes."""
-
-    def __init__(self, limit: int) -> None:
-        super().__init__(limit)
-        self.limit = limit
-
-
 class _Served:
     """An operation with all that can be prepared for its calls."""
 
-    __slots__ = ("operation", "raw", "reader", "windows")
+    __slots__ = ("operation", "reader", "windows")
 
     def __init__(self, operation: Operation) -> None:
         self.operation = operation
-        self.raw = operation.body is bytes
-        self.reader = None if operation.body is None or self.raw else BodyReader(operation.body)
+        self.reader = None
+        if operation.body is not None and operation.body is not bytes:
+            self.reader = BodyReader(operation.body, refuses_null=operation.refuses_null)
         self.windows = windows_of(operation.limits) if operation.limits else None
 
 
@@ -102,6 +96,8 @@ class Application:
         self._lookout = Lookout(horde.settings)
         self._lifespan = lifespan
         self._in_flight = 0
+        self._budget = BodyBudget()
+        self._receiver = Receiver()
         self._remembered: OrderedDict[tuple[str, str], tuple[float, Answer]] = OrderedDict()
         settings = horde.settings
         self._throttle: Throttle | None = None
@@ -179,6 +175,7 @@ class Application:
             url_root=near.url_root,
             prefix=near.prefix,
             receive=receive,
+            budget=self._budget,
         )
         try:
             if self._throttle is not None and served.windows is not None:
@@ -192,6 +189,8 @@ class Application:
             return
         except Exception as error:
             answer = _answer_error(error, method, path)
+        finally:
+            call.let_go()
         if isinstance(answer, Response):
             await answer(scope, receive, self._with_headers(send, limits))
         else:
@@ -236,21 +235,21 @@ class Application:
             self._throttle.welcome(call)
 
     async def _perform(self, served: _Served, call: Call) -> Answer | Response:
-        """Read what was sent, check who calls, and do it. What is wrong is raised, in this order.
+        """Check who calls, read what was sent, and do it. What is wrong is raised, in this order:
+        nothing is read of those whom nobody knows.
 
-        A call is in flight once it has been read: who sends slowly keeps nothing busy.
+        A call is in flight once it has been read: a caller who sends slowly keeps nothing busy.
         """
         operation = served.operation
+        require_key(operation.who, call)
+        await identify(operation.who, call)
         if operation.body is not None:
-            raw = await _read_body(call, operation.body_bytes_max)
-            call.body = served.reader.read(raw) if served.reader is not None else raw
+            call.body = await self._receiver.receive(call, operation, served.reader)
         if operation.query is not None:
             call.query = read_query(operation.query, call.query_string)
-        require_key(operation.who, call)
         self._in_flight += 1
         call.in_flight = self._in_flight
         try:
-            await identify(operation.who, call)
             result = await operation.handler(call)
         finally:
             self._in_flight -= 1
@@ -309,20 +308,6 @@ def create_app(
     return Application(horde, operations, lifespan, counts, process)
 
 
-async def _read_body(call: Call, limit: int) -> bytes:
-    declared = call.headers.get(b"content-length", b"0")
-    if len(declared) > _LENGTH_DIGITS_MAX or (declared.isdigit() and int(declared) > limit):
-        raise _BodyTooLarge(limit)
-    parts = []
-    size = 0
-    async for part in call.chunks():
-        size += len(part)
-        if size > limit:
-            raise _BodyTooLarge(limit)
-        parts.append(part)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
-
-
 def _answer_error(error: Exception, method: str, path: str) -> Answer:
     if isinstance(error, Refusal):
         status, body = refusal_answer(error)
@@ -331,9 +316,15 @@ def _answer_error(error: Exception, method: str, path: str) -> Answer:
         return Answer(Error(message="Input payload validation failed", errors=error.errors), 400)
     if isinstance(error, Throttled):
         return Answer(Error(message=error.rate), 429, error.headers)
-    if isinstance(error, _BodyTooLarge):
+    if isinstance(error, BodyTooLarge):
         message = f"The body is too large: at most {error.limit} bytes are taken."
+        if error.limit < error.limit_named:
+            message += f" With the key of an account of your own it is {error.limit_named}."
         return Answer(Error(message=message), 413)
+    if isinstance(error, BodiesTooMany):
+        message = "This server holds as many bodies of calls as it can. Please try again soon."
+        retry = (("Retry-After", str(RETRY_SECONDS)),)
+        return Answer(Error(message=message), 429 if error.of_address else 503, retry)
     if isinstance(error, TooSlow):
         message = "The body of the call did not come in time. Please send it faster."
         return Answer(Error(message=message), 408, (("Connection", "close"),))

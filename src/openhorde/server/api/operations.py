@@ -17,15 +17,20 @@ from uuid import UUID
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
+from openhorde.server.api.budget import BodyBudget
 from openhorde.server.domain.refusals import Refusal
 
 if TYPE_CHECKING:
     from openhorde.server.actions.horde import Horde
     from openhorde.server.store.users import Account
 
-BODY_BYTES_MAX = 1 << 20
+BODY_BYTES_MAX = 64 << 10
+BODY_BYTES_MAX_POP = 256 << 10
 BODY_BYTES_MAX_PICTURES = 24 << 20
+BODY_BYTES_MAX_PICTURES_ANONYMOUS = 8 << 20
 BODY_BYTES_MAX_TEXTS = 12 << 20
+BODY_BYTES_MAX_TEXTS_ANONYMOUS = 1 << 20
+CLIENT_AGENT_LENGTH_MAX = 1_000
 BODY_SECONDS = 30.0
 """So long a body may take to come, and longer by what BODY_BYTES_PER_SECOND_MIN grants it for the
 bytes that have come."""
@@ -108,9 +113,11 @@ class Call:
         "account",
         "api_key",
         "body",
+        "budget",
         "client_address",
         "client_agent",
         "headers",
+        "held_bytes",
         "horde",
         "in_flight",
         "path",
@@ -133,6 +140,7 @@ class Call:
         receive: Receive,
         prefix: str = "",
         in_flight: int = 1,
+        budget: BodyBudget | None = None,
     ) -> None:
         self.horde = horde
         self.headers = headers
@@ -143,7 +151,10 @@ class Call:
         self.prefix = prefix
         self.receive = receive
         self.in_flight = in_flight
-        self.client_agent = headers.get(b"client-agent", b"unknown:0:unknown").decode("latin-1")
+        self.budget = budget
+        self.held_bytes = 0
+        agent = headers.get(b"client-agent", b"unknown:0:unknown")
+        self.client_agent = agent[:CLIENT_AGENT_LENGTH_MAX].decode("latin-1")
         self.api_key = headers.get(b"apikey", b"").decode("latin-1")
         self.account: Account | None = None
         self.body: Any = None
@@ -152,7 +163,9 @@ class Call:
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body as it comes in, for operations that declare none and read it themselves.
 
-        Raises TooSlow, and ClientDisconnect.
+        What has come counts as held until the call has ended.
+
+        Raises TooSlow, BodiesTooMany, and ClientDisconnect.
         """
         deadline = asyncio.get_running_loop().time() + BODY_SECONDS
         more = True
@@ -165,9 +178,18 @@ class Call:
             if message["type"] == "http.disconnect":
                 raise ClientDisconnect
             part = message.get("body", b"")
+            if self.budget is not None:
+                self.budget.take(self.client_address, len(part))
+                self.held_bytes += len(part)
             deadline += len(part) / BODY_BYTES_PER_SECOND_MIN
             yield part
             more = message.get("more_body", False)
+
+    def let_go(self) -> None:
+        """The call has ended: nothing of its body is held any more."""
+        if self.budget is not None:
+            self.budget.give_back(self.client_address, self.held_bytes)
+            self.held_bytes = 0
 
     async def hung_up(self) -> None:
         """Return when the caller has hung up, or was answered. The body must have been read."""
@@ -190,8 +212,11 @@ class Operation:
     """One method on one path, and all that is known about it.
 
     `path` may hold parameters: `{id}` is one segment, `{key:path}` the whole rest. `body` and
-    `query` are msgspec structs (`body` may be `bytes`: taken as it is), `answer` is what success
-    carries, `answers` what other statuses of success carry. `refusals` are the codes of
+    `query` are msgspec structs (`body` may be `bytes`: taken as it is), and a body has at most
+    `body_bytes_max` bytes, or `body_bytes_max_anonymous` from callers without an account of their
+    own. Operations that move kudos, delete something by their body or change what somebody may do
+    are `refuses_null`: a null is refused where elsewhere it counts as absent. `answer` is what
+    success carries, `answers` what other statuses of success carry. `refusals` are the codes of
     `words.py` that its callers should expect. Several `limits` all hold; none at all exempts.
     An answer to a caller without a key is given again for `cache_seconds`. `media_type` is that of
     `answer`.
@@ -214,6 +239,8 @@ class Operation:
     limits: tuple[Limit, ...] = DEFAULT_LIMITS
     refusals: tuple[str, ...] = ()
     body_bytes_max: int = BODY_BYTES_MAX
+    body_bytes_max_anonymous: int = BODY_BYTES_MAX
+    refuses_null: bool = False
     cache_seconds: float = 0
     media_type: str = "application/json"
     welcomes: bool = False

@@ -7,12 +7,11 @@ import hashlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from ipaddress import IPv6Address, ip_address
 
 from limits import parse
 
 from openhorde.server.api.operations import Bucket, Call, Limit, Operation
+from openhorde.server.kit.addresses import network
 from openhorde.server.kit.distant_counts import DistantCounts
 from openhorde.server.kit.shared_counts import SharedCounts
 from openhorde.server.store.users import ANONYMOUS_KEY
@@ -156,15 +155,3 @@ def _identity(bucket: Bucket, call: Call, path: str) -> str:
     # A hash, because a server of somebody else's may keep it.
     key = (call.api_key or ANONYMOUS_KEY).encode()
     return f"{hashlib.sha256(key).hexdigest()} {path}"
-
-
-@lru_cache(maxsize=10_000)
-def network(address: str) -> str:
-    """Whom an address stands for: one IPv6 subscriber has a whole /64."""
-    try:
-        parsed = ip_address(address)
-    except ValueError:
-        return address
-    if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped is None:
-        return str(IPv6Address(int(parsed) >> 64 << 64))
-    return address

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from openhorde.server.actions.watching import TooManyWatchers, Watcher
 from openhorde.server.api.operations import Answer, Call
-from openhorde.server.api.throttle import network
+from openhorde.server.kit.addresses import network
 from openhorde.wire.errors import Error
 
 RETRY_SECONDS = 10

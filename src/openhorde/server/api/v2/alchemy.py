@@ -11,6 +11,8 @@ from openhorde.server.actions.requests import Priced
 from openhorde.server.actions.work import Popped
 from openhorde.server.api.operations import (
     BODY_BYTES_MAX_PICTURES,
+    BODY_BYTES_MAX_PICTURES_ANONYMOUS,
+    BODY_BYTES_MAX_POP,
     Answer,
     Bucket,
     Call,
@@ -145,6 +147,7 @@ OPERATIONS = (
             "SourceImageUrlInvalid",
         ),
         body_bytes_max=BODY_BYTES_MAX_PICTURES,
+        body_bytes_max_anonymous=BODY_BYTES_MAX_PICTURES_ANONYMOUS,
     ),
     Operation(
         name="get_interrogation_status",
@@ -177,6 +180,7 @@ OPERATIONS = (
         tag="work",
         who=Who.USER,
         body=AlchemyPop,
+        body_bytes_max=BODY_BYTES_MAX_POP,
         answer=PoppedForms,
         limits=WORK_LIMITS,
         refusals=(*POP_REFUSALS, "PolymorphicNameConflict"),

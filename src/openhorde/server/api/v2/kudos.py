@@ -115,6 +115,7 @@ OPERATIONS = (
         tag="kudos",
         who=Who.USER,
         body=KudosTransfer,
+        refuses_null=True,
         answer=KudosTransferred,
         limits=(
             Limit("1/second", Bucket.KEY_AND_PATH),
@@ -148,6 +149,7 @@ OPERATIONS = (
         tag="kudos",
         who=Who.USER,
         body=KudosAward,
+        refuses_null=True,
         answer=KudosAwarded,
         refusals=(
             "InvalidAPIKey",

@@ -5,6 +5,7 @@ from openhorde.server.actions import requests
 from openhorde.server.actions.requests import Priced
 from openhorde.server.api.operations import (
     BODY_BYTES_MAX_PICTURES,
+    BODY_BYTES_MAX_PICTURES_ANONYMOUS,
     Answer,
     Bucket,
     Call,
@@ -86,6 +87,7 @@ OPERATIONS = (
             "SourceImageResolutionExceeded",
         ),
         body_bytes_max=BODY_BYTES_MAX_PICTURES,
+        body_bytes_max_anonymous=BODY_BYTES_MAX_PICTURES_ANONYMOUS,
     ),
     Operation(
         name="get_image_async_check",

@@ -10,7 +10,9 @@ from openhorde.server.actions import requests
 from openhorde.server.actions.requests import Priced
 from openhorde.server.actions.work import Popped
 from openhorde.server.api.operations import (
+    BODY_BYTES_MAX_POP,
     BODY_BYTES_MAX_TEXTS,
+    BODY_BYTES_MAX_TEXTS_ANONYMOUS,
     Answer,
     Bucket,
     Call,
@@ -121,6 +123,7 @@ OPERATIONS = (
             "WorkerNotFound",
         ),
         body_bytes_max=BODY_BYTES_MAX_TEXTS,
+        body_bytes_max_anonymous=BODY_BYTES_MAX_TEXTS_ANONYMOUS,
     ),
     Operation(
         name="get_text_async_status",
@@ -153,6 +156,7 @@ OPERATIONS = (
         tag="work",
         who=Who.USER,
         body=TextPop,
+        body_bytes_max=BODY_BYTES_MAX_POP,
         answer=TextJob,
         limits=WORK_LIMITS,
         refusals=(*POP_REFUSALS, "BadRequest"),

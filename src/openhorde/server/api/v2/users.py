@@ -109,6 +109,7 @@ OPERATIONS = (
         tag="users",
         who=Who.USER,
         body=UserEdit,
+        refuses_null=True,
         answer=UserEdited,
         limits=(Limit("60/minute", Bucket.ADDRESS_AND_PATH),),
         refusals=(

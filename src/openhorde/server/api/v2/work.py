@@ -12,6 +12,7 @@ from openhorde.server.actions.pictures import BYTES_MAX, picture_key
 from openhorde.server.actions.work import Popped
 from openhorde.server.api.operations import (
     BODY_BYTES_MAX_PICTURES,
+    BODY_BYTES_MAX_POP,
     Call,
     Operation,
     Who,
@@ -125,6 +126,7 @@ OPERATIONS = (
         tag="work",
         who=Who.USER,
         body=ImagePop,
+        body_bytes_max=BODY_BYTES_MAX_POP,
         answer=ImageJob,
         limits=WORK_LIMITS,
         refusals=(*POP_REFUSALS, "BadRequest"),
