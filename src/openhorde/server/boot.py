@@ -32,6 +32,7 @@ from openhorde.server.domain.reference import EVERY_NAME, Reference
 from openhorde.server.domain.text_reference import TextReference
 from openhorde.server.kit.clock import Clock, SystemClock
 from openhorde.server.kit.database import connections_max, open_pool, prepare_connection
+from openhorde.server.kit.disk import Disk
 from openhorde.server.kit.distant_counts import DistantCounts
 from openhorde.server.kit.fetch import Fetcher
 from openhorde.server.kit.lending import Lender
@@ -83,13 +84,18 @@ async def open_database(settings: ServerSettings) -> AsyncIterator[str]:
 
 
 async def _guard(embedded: EmbeddedPostgres) -> None:
+    told = False
     while True:
         await asyncio.sleep(GUARD_SECONDS)
         try:
             if await embedded.revive():
                 log.warning("the embedded PostgreSQL had died and was started again")
-        except EmbeddedPostgresFailure:
-            log.exception("the embedded PostgreSQL died and cannot be started")
+            told = False
+        except (EmbeddedPostgresFailure, OSError) as error:
+            # It is tried again all the time, but one line of the log is enough.
+            if not told:
+                log.error("the embedded PostgreSQL died and cannot be started", reason=str(error))
+            told = True
 
 
 async def _upgrade(dsn: str, phase: Phase) -> list[str]:
@@ -168,6 +174,7 @@ async def open_means(settings: ServerSettings, dsn: str, public_url: str) -> Asy
             queries=queries,
             statements=statements,
             blobs=await _blobs(settings, statements, public_url, clock),
+            disk=Disk(None if settings.database_url and settings.s3_bucket else settings.data),
             fetcher=Fetcher(settings.fetch_allow),
             webhook_fetcher=Fetcher(settings.fetch_allow, timeout_seconds=WEBHOOK_SECONDS),
             webhook_secret=await keep_secret(statements, "webhooks", secrets.token_bytes(32)),

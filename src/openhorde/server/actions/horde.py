@@ -16,6 +16,7 @@ from openhorde.server.actions.watching import Watches
 from openhorde.server.actions.workforce import Workforce
 from openhorde.server.domain.reference import Reference
 from openhorde.server.kit.clock import Clock
+from openhorde.server.kit.disk import Disk
 from openhorde.server.kit.fetch import Fetcher
 from openhorde.server.kit.queries import Query
 from openhorde.server.kit.signing import SigningKey
@@ -36,6 +37,7 @@ class Horde:
     queries: Mapping[str, Query]
     statements: Statements
     blobs: Blobs
+    disk: Disk
     fetcher: Fetcher
     webhook_fetcher: Fetcher
     webhook_secret: bytes

@@ -34,6 +34,7 @@ from openhorde.server.api.table import OPERATIONS
 from openhorde.server.api.throttle import Counts, Throttle, Throttled, windows_of
 from openhorde.server.api.words import refusal_answer
 from openhorde.server.domain.refusals import Refusal
+from openhorde.server.kit.disk import is_disk_full
 from openhorde.server.kit.shared_counts import SharedCounts, share_memory
 from openhorde.server.store.blobs import link_root
 from openhorde.wire.errors import Error
@@ -188,6 +189,8 @@ class Application:
         except ClientDisconnect:
             return
         except Exception as error:
+            if is_disk_full(error):
+                self._horde.disk.note_full()
             answer = _answer_error(error, method, path)
         finally:
             call.let_go()
@@ -332,6 +335,10 @@ def _answer_error(error: Exception, method: str, path: str) -> Answer:
         # Such as a number that no column holds. Logged, as a rule should have caught it earlier.
         _log.warning("data_refused", method=method, path=path, exc_info=error)
         return _answer_error(Refusal("BadRequest", reason="a value is out of range"), method, path)
+    if is_disk_full(error):
+        _log.error("disk_full", method=method, path=path, reason=str(error).partition("\n")[0])
+        message = "The horde's disk is full. What was stored is safe; please try again later."
+        return Answer(Error(message=message), 503, (("Retry-After", "30"),))
     if is_database_away(error):
         _log.warning("database_away", method=method, path=path, reason=type(error).__name__)
         message = "The horde's database is away for a moment. Please try again."

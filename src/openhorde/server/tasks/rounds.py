@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import structlog
 
 from openhorde.server.actions.horde import Horde
+from openhorde.server.kit.disk import is_disk_full
 from openhorde.server.kit.leadership import TRY_AGAIN_SECONDS, lead
 from openhorde.server.store.signals import Changed, Edited
 
@@ -76,8 +77,12 @@ async def _keep_one(horde: Horde, duty: Duty, woken: asyncio.Event) -> None:
         woken.clear()
         try:
             await duty.run(horde)
-        except Exception:
-            log.exception("duty failed", duty=duty.name)
+        except Exception as error:
+            if is_disk_full(error):
+                horde.disk.note_full()
+                log.error("duty failed", duty=duty.name, reason="the disk is full")
+            else:
+                log.exception("duty failed", duty=duty.name)
         with suppress(TimeoutError):
             async with asyncio.timeout(horde.settings.duty_seconds * duty.rounds):
                 await woken.wait()

@@ -54,7 +54,10 @@ class NewsItem(Struct, kw_only=True):
 
 
 async def get_heartbeat(call: Call) -> Answer:
-    """Facts of this node. Always 200: who asks wants to read them."""
+    """Facts of this node. Always 200: who asks wants to read them.
+
+    DOWN means that nothing new can be taken; with `db_connection` OK the disk is full.
+    """
     pool = call.horde.pool
     try:
         async with asyncio.timeout(DATABASE_SECONDS_MAX):
@@ -65,7 +68,7 @@ async def get_heartbeat(call: Call) -> Answer:
     queue = max(0, call.in_flight - threads)
     message: Literal["OK", "DOWN", "OVERLOADED"] = "OVERLOADED" if queue else "OK"
     beat = Heartbeat(
-        message=message if connected else "DOWN",
+        message="DOWN" if not connected or call.horde.disk.is_full() else message,
         version=__version__,
         queue=queue,
         threads=threads,
