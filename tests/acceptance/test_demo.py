@@ -73,6 +73,9 @@ def test_a_horde_that_is_started_again_knows_its_people(up: Running, tmp_path: P
         up.log.unlink(missing_ok=True)
         with up:
             said = up.wait_for_word("Ctrl-C stops everything.")
+            worker_log = found(r"(\S+worker\.log)", said)
+            opened = Path(worker_log).read_text(encoding="utf-8").count("the engine is open")
+            assert opened == 2 * number
             url, key = found(r"is up at (\S+)", said), found(r"API key: (\S+)", said)
             account = httpx.get(f"{url}/api/v2/find_user", headers={"apikey": key}).json()
             seen.append((url, key, account["id"], account["username"]))

@@ -6,6 +6,8 @@ import os
 import signal
 import urllib.request
 
+from openhorde.cli.readiness import tell_ready
+
 
 def main() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
@@ -19,6 +21,7 @@ def main() -> None:
         )
         urllib.request.urlopen(request).close()
     print("checked in", flush=True)
+    tell_ready(os.environ)
     signal.sigwait({signal.SIGTERM})
     print("drained", flush=True)
 

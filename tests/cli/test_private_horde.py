@@ -4,6 +4,7 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -20,8 +21,10 @@ from client.playing_horde import GOOD_KEY, KUDOS
 from openhorde.cli.children import Child
 from openhorde.cli.demo import demo_environment, run_demo
 from openhorde.cli.private_horde import PrivateHorde, PrivateHordeFailure, free_port
+from openhorde.cli.readiness import EnginesReady, ReadyLine, tell_ready
 from openhorde.cli.signals import Stopped, until_stopped
 from openhorde.client import read_facts
+from openhorde.worker.agent.events import EngineChanged, EngineState
 
 DIES = [sys.executable, "-c", "import sys; sys.exit('no torch here')"]
 
@@ -52,6 +55,41 @@ async def test_a_second_start_keeps_the_key(tmp_path: Path) -> None:
         async with private_horde(tmp_path, []) as horde:
             assert horde.api_key == GOOD_KEY
     assert (tmp_path / "operators-made").read_text() == "one\n"
+
+
+async def test_the_worker_of_an_earlier_run_is_not_taken_for_this_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server lists it as online for five minutes more; only this run's own word counts."""
+    monkeypatch.setenv("PLAYING_WORKERS", "image,interrogation,text")
+    horde = private_horde(tmp_path, [], worker=DIES)
+    with pytest.raises(PrivateHordeFailure, match="worker does not start"):
+        await horde.__aenter__()
+
+
+def test_ready_is_said_once_every_backend_has_settled() -> None:
+    with ReadyLine() as line:
+        environment = {"NOTIFY_SOCKET": line.address}
+        engines = EnginesReady(["diffusers", "transformers"], environment)
+        told = []
+        happens: list[tuple[str, EngineState]] = [
+            ("diffusers", "opening"),
+            ("diffusers", "open"),
+            ("transformers", "opening"),
+            ("transformers", "lost"),
+            ("diffusers", "open"),
+        ]
+        for backend, state in happens:
+            engines(EngineChanged(backend, 0, state))
+            told.append(line.is_ready())
+    assert told == [False, False, False, True, True]
+    assert environment == {}
+
+
+def test_nobody_who_listens_is_no_failure(tmp_path: Path) -> None:
+    for address in ("", str(tmp_path / "gone"), "@nobody-listens-here"):
+        tell_ready({"NOTIFY_SOCKET": address})
+    tell_ready({})
 
 
 async def test_a_key_the_horde_forgot_is_made_anew(tmp_path: Path) -> None:
@@ -85,7 +123,7 @@ async def test_a_taken_port_is_told(tmp_path: Path) -> None:
             say=print,
             note=print,
         )
-        with pytest.raises(PrivateHordeFailure, match="--port"):
+        with pytest.raises(PrivateHordeFailure, match=r"--port, .*PORT="):
             await second.__aenter__()
 
 
@@ -210,6 +248,10 @@ def test_up_stays_until_a_signal_and_ends_well(tmp_path: Path, number: signal.Si
         assert "horde caption circle.webp" in said
         assert "horde text 'One day a red circle'" in said
         assert "horde worker --worker-name" in said
+        [add_worker] = [line for line in said.splitlines() if "horde worker" in line]
+        assert GOOD_KEY not in add_worker
+        for page in ("/ ", "/register", "/api"):
+            assert re.search(rf"http://127\.0\.0\.1:\d+{page}", said), page
         assert str(tmp_path / "logs" / "worker.log") in said
         process.send_signal(number)
         rest, _ = process.communicate()

@@ -390,6 +390,9 @@ HISTORY = [
 
 
 def main() -> None:
-    """Play the server of a private horde, on OPENHORDE_PORT."""
+    """Play the server of a private horde, on OPENHORDE_PORT. It remembers workers of the kinds in
+    PLAYING_WORKERS."""
     playing = PlayingHorde(port=int(os.environ["OPENHORDE_PORT"]))
+    kinds = os.environ.get("PLAYING_WORKERS", "").split(",")
+    playing.workers = [worker(name="this-machine", type=kind) for kind in kinds if kind]
     uvicorn.run(playing.app(), host=HOST, port=playing.port, log_level="info", lifespan="off")

@@ -9,10 +9,11 @@ import typer
 from rich.markup import escape
 
 from openhorde.cli.extras import mendable, needs, server_settings
+from openhorde.cli.help_pages import App
 from openhorde.cli.options import Data
 from openhorde.cli.screen import output
 
-app = typer.Typer(no_args_is_help=True, help="The database of a horde on this machine.")
+app = App(no_args_is_help=True, help="The database of a horde on this machine.")
 
 
 class Phase(StrEnum):

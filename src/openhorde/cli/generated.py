@@ -13,7 +13,8 @@ Command = Callable[..., None]
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """One generated option. Its value is None when it was not given."""
+    """One generated option. Its value is None when it was not given; in the help, `value_text`
+    stands for it if the type does not say enough."""
 
     name: str
     type: Any
@@ -21,6 +22,7 @@ class Setting:
     help: str
     panel: str | None = None
     default_text: str | None = None
+    value_text: str | None = None
     hidden: bool = False
 
     def parameter(self) -> inspect.Parameter:
@@ -28,6 +30,7 @@ class Setting:
         option = typer.Option(
             *self.flags,
             help=self.help,
+            metavar=self.value_text,
             rich_help_panel=self.panel,
             show_default=self.default_text or False,
             hidden=self.hidden,

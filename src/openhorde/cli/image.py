@@ -52,7 +52,7 @@ SETTINGS = [
 
 @with_settings(SETTINGS)
 def image(
-    prompt: Annotated[str, typer.Argument(help="What to draw.")],
+    prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="What to draw.")],
     out: Annotated[
         Path | None,
         typer.Option(

@@ -9,12 +9,13 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from openhorde.cli.help_pages import App
 from openhorde.cli.options import ANONYMOUS_KEY, DEFAULT_URL, ApiKey, AsJson, Url, connect
 from openhorde.cli.screen import kudos_text, output, print_json
 from openhorde.wire.kudos import HistoryEntry, KudosHistory
 from openhorde.wire.users import UserDetails
 
-app = typer.Typer(help="Your account: its kudos, where they came from, and sending them.")
+app = App(help="Your account: its kudos, where they came from, and sending them.")
 
 
 @app.callback(invoke_without_command=True)
@@ -54,8 +55,8 @@ def history(
 
 @app.command()
 def send(
-    user: Annotated[str, typer.Argument(help="Who gets them: NAME#ID.")],
-    amount: Annotated[int, typer.Argument(min=1, help="How many whole kudos.")],
+    user: Annotated[str, typer.Argument(metavar="USER", help="Who gets them: NAME#ID.")],
+    amount: Annotated[int, typer.Argument(metavar="AMOUNT", min=1, help="How many whole kudos.")],
     key: Annotated[
         str | None,
         typer.Option(help="A word of your choice: the same word again sends nothing more."),

@@ -10,11 +10,12 @@ import typer
 from rich.markup import escape
 
 from openhorde.cli.extras import mendable, needs, server_settings
+from openhorde.cli.help_pages import App
 from openhorde.cli.options import Data
 from openhorde.cli.screen import fail, messages, output
 from openhorde.wire.kudos import LedgerRoot
 
-app = typer.Typer(no_args_is_help=True, help="The ledger of a horde on this machine.")
+app = App(no_args_is_help=True, help="The ledger of a horde on this machine.")
 
 
 @app.callback()

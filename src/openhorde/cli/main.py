@@ -4,12 +4,12 @@
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from openhorde import __version__
 from openhorde.cli import database, kudos, ledger, user
 from openhorde.cli.caption import caption
 from openhorde.cli.demo import demo
+from openhorde.cli.help_pages import App, Group
 from openhorde.cli.image import image
 from openhorde.cli.interrogate import interrogate
 from openhorde.cli.nsfw import nsfw
@@ -28,7 +28,7 @@ INTERRUPTED = 130
 ASK, RUN = "Use a horde", "Run a horde"
 
 
-class Commands(TyperGroup):
+class Commands(Group):
     """Failures that a user can mend are sentences, never tracebacks."""
 
     def invoke(self, ctx: Any) -> Any:
@@ -42,13 +42,12 @@ class Commands(TyperGroup):
             raise typer.Exit(INTERRUPTED) from None
 
 
-app = typer.Typer(
+app = App(
     name="horde",
     cls=Commands,
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
 )
 
 

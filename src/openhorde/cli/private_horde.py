@@ -16,6 +16,7 @@ from typing import Self
 
 from openhorde.cli.children import RESTART_SECONDS, Child, horde_command
 from openhorde.cli.options import connect
+from openhorde.cli.readiness import VARIABLE, ReadyLine
 from openhorde.client import ANONYMOUS_KEY, HordeError
 
 HOST = "127.0.0.1"
@@ -171,7 +172,9 @@ class PrivateHorde:
         await self._until(self._server_answers, server, SERVER_SECONDS_MAX)
         self.api_key = await self._operator_key()
         self._say("starting the worker and loading the demo models")
+        self._ready_line = self._open.enter_context(ReadyLine())
         worker_environment = {
+            VARIABLE: self._ready_line.address,
             "OPENHORDE_WORKER_HORDE_URL": self.url,
             "OPENHORDE_WORKER_API_KEY": self.api_key,
             "OPENHORDE_WORKER_WORKER_NAME": WORKER_NAME,
@@ -232,7 +235,13 @@ class PrivateHorde:
         return True
 
     async def _worker_online(self) -> bool:
-        """For all kinds of work: of each it has a name of its own, which begins alike."""
+        """The worker of this run has its engines open, and the horde knows it.
+
+        The horde alone cannot tell: for five minutes it believes the worker of an earlier run
+        online. For each kind of work the worker has a name of its own; they begin alike.
+        """
+        if not self._ready_line.is_ready():
+            return False
         async with connect(self.url, ANONYMOUS_KEY) as horde:
             try:
                 workers = await horde.workers()

@@ -53,7 +53,9 @@ SETTINGS = [
 
 @with_settings(SETTINGS)
 def text(
-    prompt: Annotated[str, typer.Argument(help="What to go on from; - reads standard input.")],
+    prompt: Annotated[
+        str, typer.Argument(metavar="PROMPT", help="What to go on from; - reads standard input.")
+    ],
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what it would cost.")
     ] = False,

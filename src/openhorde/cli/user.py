@@ -8,10 +8,11 @@ import typer
 from rich.markup import escape
 
 from openhorde.cli.extras import mendable, needs, server_settings
+from openhorde.cli.help_pages import App
 from openhorde.cli.options import AsJson, Data
 from openhorde.cli.screen import output, print_json
 
-app = typer.Typer(no_args_is_help=True, help="Accounts of a horde on this machine.")
+app = App(no_args_is_help=True, help="Accounts of a horde on this machine.")
 
 
 @app.callback()
@@ -21,7 +22,7 @@ def user() -> None:
 
 @app.command()
 def add(
-    name: Annotated[str, typer.Argument(help="Name to show; the horde appends a number.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name to show; a number follows it.")],
     id_from: Annotated[
         str | None,
         typer.Option(

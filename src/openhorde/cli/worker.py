@@ -8,16 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from openhorde.cli.extras import needs
 from openhorde.cli.generated import Setting, with_settings
+from openhorde.cli.help_pages import App, Group, number_text
+from openhorde.cli.readiness import EnginesReady
 from openhorde.cli.screen import fail, output, print_json
 from openhorde.cli.worker_check import show_check
 from openhorde.cli.worker_log import WorkerLog
 
 if TYPE_CHECKING:
-    from openhorde.worker.settings import WorkerSettings
+    from openhorde.worker.agent.events import Event
+    from openhorde.worker.settings import SettingField, WorkerSettings
 
 # Names that all commands share, and the variable that all of them read.
 SHARED = {
@@ -25,6 +27,10 @@ SHARED = {
     "api_key": ("--api-key", "OPENHORDE_API_KEY"),
 }
 RUN = "run"
+HELP = """Lend this machine to a horde.
+
+Each setting of the worker is an option of every command here: `horde worker run --help` lists them.
+Without a command, `horde worker --nsfw ...` runs the worker."""
 
 Config = Annotated[
     Path | None,
@@ -34,19 +40,19 @@ Config = Annotated[
 ]
 
 
-class _RunUnlessSaid(TyperGroup):
+class _RunUnlessSaid(Group):
     """`horde worker --nsfw` is `horde worker run --nsfw`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put the command in where there is none."""
-        if not args or (args[0] not in self.commands and args[0] != "--help"):
+        """Put the command in where there is none. A misspelt command is not an option's value."""
+        if not args or (args[0].startswith("-") and args[0] != "--help"):
             args = [RUN, *args]
         return super().parse_args(ctx, args)
 
 
-def worker_app() -> typer.Typer:
+def worker_app() -> App:
     """The commands, each with one option per field of the worker's settings."""
-    app = typer.Typer(cls=_RunUnlessSaid, help="Lend this machine to a horde.")
+    app = App(cls=_RunUnlessSaid, help=HELP)
     settings = setting_options()
     app.command(RUN)(with_settings(settings)(_run))
     app.command("check")(with_settings(settings)(_check))
@@ -56,29 +62,48 @@ def worker_app() -> typer.Typer:
 def setting_options() -> list[Setting]:
     """One option per field of the worker's settings, and the names that fields had before."""
     # Light: the settings need nothing that a plain installation lacks.
+    from openhorde.worker.labels import GROUPS, group_of
     from openhorde.worker.settings import RENAMED, settings_fields
 
-    settings = []
-    for field in settings_fields():
-        dashed = field.name.replace("_", "-")
-        option = f"--{dashed}/--no-{dashed}" if field.is_flag else f"--{dashed}"
-        if field.name in SHARED:
-            option = SHARED[field.name][0]
-        bounds = [f"{bound:g}" for bound in (field.minimum, field.maximum) if bound is not None]
-        settings.append(
-            Setting(
-                name=field.name,
-                type=bool if field.is_flag else list[str] if field.is_list else str,
-                flags=(option, *field.flags[1:]),
-                help=field.help + (f" ({' to '.join(bounds)})" if bounds else ""),
-                default_text=_default_text(field.default),
-            )
-        )
+    titles = [title for title, _ in GROUPS]
+    fields = sorted(settings_fields(), key=lambda field: titles.index(group_of(field.name)))
+    settings = [_setting(field, group_of(field.name)) for field in fields]
     old = [
         Setting(name=old, type=str, flags=(f"--{old}",), help=f"Now --{new}.", hidden=True)
         for old, new in RENAMED.items()
     ]
     return settings + old
+
+
+def _setting(field: "SettingField", group: str) -> Setting:
+    from openhorde.worker.labels import begun_large
+
+    dashed = field.name.replace("_", "-")
+    option = f"--{dashed}/--no-{dashed}" if field.is_flag else f"--{dashed}"
+    if field.name in SHARED:
+        option = SHARED[field.name][0]
+    more = [f"One of: {', '.join(field.choices)}."] if field.choices else []
+    if field.minimum is not None and field.maximum is not None:
+        more.append(f"{number_text(field.minimum)} to {number_text(field.maximum)}.")
+    elif field.is_list:
+        more.append("Repeatable.")
+    return Setting(
+        name=field.name,
+        type=bool if field.is_flag else list[str] if field.is_list else str,
+        flags=(option, *field.flags[1:]),
+        help=" ".join([f"{begun_large(field.help).rstrip('.')}.", *more]),
+        panel=group,
+        default_text=_default_text(field.default),
+        value_text=_value_text(field),
+    )
+
+
+def _value_text(field: "SettingField") -> str | None:
+    if field.is_flag:
+        return None
+    if field.is_path:
+        return "PATH"
+    return "NUMBER" if field.type in (int, float) else "TEXT"
 
 
 def _run(config: Config = None, **settings: Any) -> None:
@@ -89,7 +114,13 @@ def _run(config: Config = None, **settings: Any) -> None:
     loaded = _load(config, settings)
     with needs("worker"):
         from openhorde.worker.boot import run_worker
-    raise typer.Exit(asyncio.run(run_worker(loaded, observe=WorkerLog())))
+    log, ready = WorkerLog(), EnginesReady(loaded.backends, os.environ)
+
+    def hear(event: "Event") -> None:
+        log(event)
+        ready(event)
+
+    raise typer.Exit(asyncio.run(run_worker(loaded, observe=hear)))
 
 
 def _check(
@@ -137,11 +168,11 @@ def worker_environment(environ: Mapping[str, str]) -> dict[str, str]:
     return {**shared, **environ}
 
 
-def _default_text(default: Any) -> str:
+def _default_text(default: Any) -> str | None:
     if isinstance(default, bool):
         return "yes" if default else "no"
-    if default in (None, []):
-        return "none"
+    if default in (None, [], ""):
+        return None
     if isinstance(default, list):
         return ", ".join(default)
-    return str(default)
+    return number_text(default) if isinstance(default, int | float) else str(default)

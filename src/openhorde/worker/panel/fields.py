@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """How each setting is shown in the form, and how what is typed there becomes its value.
 
-All of it follows from the settings struct; only the order of the groups is said here.
+All of it follows from the settings struct; groups and labels stand in worker/labels.py.
 """
 
-from collections.abc import Sequence
 from typing import Any, Literal
 
 from msgspec import Struct
 
+from openhorde.worker.labels import GROUPS, LABEL_WORDS, REST, begun_large, group_of
 from openhorde.worker.panel.chart import number_text
 from openhorde.worker.panel.saving import UNSET
 from openhorde.worker.settings import SettingField, settings_fields
@@ -17,87 +17,6 @@ Look = Literal["switch", "choice", "choices", "words", "slider", "number", "secr
 
 SLIDER_STEPS_MAX = 64
 CLEAR = "-"
-LABEL_WORDS = {
-    "url": "URL",
-    "api": "API",
-    "nsfw": "NSFW",
-    "ip": "IP",
-    "cpu": "CPU",
-    "gpu": "GPU",
-    "vram": "VRAM",
-    "ram": "RAM",
-    "lora": "LoRA",
-    "loras": "LoRAs",
-    "img2img": "img2img",
-    "openai": "OpenAI",
-    "koboldcpp": "KoboldCpp",
-    "comfyui": "ComfyUI",
-    "sdxl": "SDXL",
-    "csam": "CSAM",
-    "mib": "MiB",
-}
-
-# Titles, and what begins the names of their settings; the longest that fits takes a setting.
-GROUPS: Sequence[tuple[str, Sequence[str]]] = (
-    (
-        "Horde and account",
-        ("horde_url", "api_key", "worker_", "scribe_", "alchemist_", "team"),
-    ),
-    ("Control panel", ("panel_",)),
-    (
-        "Engines",
-        (
-            "backend",
-            "kinds",
-            "openai_",
-            "koboldcpp_",
-            "comfyui_",
-            "device",
-            "cpu_threads",
-            "transformers_",
-        ),
-    ),
-    (
-        "What is accepted",
-        (
-            "nsfw",
-            "censor_",
-            "blacklist",
-            "priority_usernames",
-            "allow_",
-            "require_",
-            "extra_slow",
-            "limit_",
-        ),
-    ),
-    (
-        "Models and memory",
-        (
-            "model",
-            "pinned",
-            "dynamic_",
-            "gpu_",
-            "ram_",
-            "cpu_offload",
-            "lora",
-            "embedding",
-            "controlnets",
-            "annotators",
-            "post_processors",
-        ),
-    ),
-    (
-        "Downloads",
-        ("download", "cache_", "version_url", "model_url", "hub_", "allow_lora_downloads"),
-    ),
-    ("Safety", ("safety_", "csam_", "nsfw_", "censorlist")),
-    ("Alchemy", ("form", "alchemy", "caption", "interrogat", "word", "clip_")),
-    ("Text", ("text", "tokens", "context", "max_length", "max_context")),
-    ("How much at once", ("max_", "queue_size", "threads", "steps", "upscaled")),
-    ("Waiting and trying again", ("pop_", "idle_", "retry_", "drain", "ttl")),
-    ("Trials with the fake engine", ("fake_",)),
-)
-REST = "More"
 
 
 class ShownField(Struct, frozen=True, kw_only=True):
@@ -120,7 +39,7 @@ def shown_groups() -> list[tuple[str, list[ShownField]]]:
     groups: dict[str, list[ShownField]] = {title: [] for title, _ in GROUPS}
     groups[REST] = []
     for setting in settings_fields():
-        groups[_group(setting.name)].append(shown(setting))
+        groups[group_of(setting.name)].append(shown(setting))
     return [(title, fields) for title, fields in groups.items() if fields]
 
 
@@ -132,7 +51,7 @@ def shown(setting: SettingField) -> ShownField:
     return ShownField(
         setting=setting,
         look=look,
-        label=_begun_large(label),
+        label=begun_large(label),
         info=_info(setting, look),
         at_once=setting.applies == "now",
     )
@@ -174,16 +93,6 @@ def from_widget(field: ShownField, value: Any) -> Any:
             return value
 
 
-def _group(name: str) -> str:
-    fitting = [
-        (len(beginning), title)
-        for title, beginnings in GROUPS
-        for beginning in beginnings
-        if name.startswith(beginning)
-    ]
-    return max(fitting)[1] if fitting else REST
-
-
 def _look(setting: SettingField) -> Look:
     if setting.is_secret:
         return "secret"
@@ -203,7 +112,7 @@ def _look(setting: SettingField) -> Look:
 
 def _info(setting: SettingField, look: Look) -> str:
     """The help line, bounds and default, and what a change of it takes."""
-    told = [_begun_large(setting.help)]
+    told = [begun_large(setting.help)]
     if setting.minimum is not None and setting.maximum is not None:
         told.append(f"from {number_text(setting.minimum)} to {number_text(setting.maximum)}")
     elif setting.minimum is not None:
@@ -215,14 +124,6 @@ def _info(setting: SettingField, look: Look) -> str:
     elif not isinstance(setting.default, bool) and setting.default not in (None, "", []):
         told.append(f"default {_default_text(setting.default)}")
     return "; ".join(told) + "."
-
-
-def _begun_large(text: str) -> str:
-    """With a large first letter, or the name that it begins with as it is written."""
-    first, colon, rest = text.partition(":")
-    if first in LABEL_WORDS:
-        return f"{LABEL_WORDS[first]}{colon}{rest}"
-    return text[0].upper() + text[1:]
 
 
 def _default_text(default: Any) -> str:
