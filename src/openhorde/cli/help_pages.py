@@ -6,11 +6,13 @@ help share a line where there is room, and take two where there is not.
 """
 
 import re
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
 import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
+
+CommandFunction = TypeVar("CommandFunction", bound=Callable[..., Any])
 
 OPTIONS, COMMANDS = "Options", "Commands"
 BRACES = str.maketrans("", "", "{}")
@@ -79,7 +81,9 @@ class App(typer.Typer):
             **{"cls": Group, "rich_markup_mode": None, "add_completion": False, **options}
         )
 
-    def command(self, name: str | None = None, **options: Any) -> Any:
+    def command(
+        self, name: str | None = None, **options: Any
+    ) -> Callable[[CommandFunction], CommandFunction]:
         """Add a command."""
         return super().command(name, **{"cls": _Command, **options})
 
@@ -93,8 +97,8 @@ def _in_words(mistake: Any, known: Sequence[str]) -> None:
         if close:
             mistake.message += f". Did you mean {' or '.join(dict.fromkeys(close))}?"
         mistake.possibilities = None
-    for said, meant in PARSER_WORDS:
-        mistake.message = re.sub(said, meant, mistake.message)
+    for said, told in PARSER_WORDS:
+        mistake.message = re.sub(said, told, mistake.message)
 
 
 def write_parameters(parameters: Iterable[Any], formatter: Any) -> None:
@@ -133,7 +137,7 @@ def _value(parameter: Any) -> str:
         return str(parameter.metavar)
     if isinstance(parameter, TyperArgument):
         return str(parameter.name).upper()
-    kind = parameter.display_type(None).strip("<>[]")
+    kind = str(parameter.display_type(None)).strip("<>[]")
     return WORDS.get(kind.removeprefix("list[").rstrip("]"), kind)
 
 
@@ -151,7 +155,7 @@ def _help(parameter: Any) -> str:
 
 
 def _panel(thing: Any) -> str:
-    panel = thing.rich_help_panel
+    panel: str | None = thing.rich_help_panel
     return panel if isinstance(panel, str) else ""
 
 
