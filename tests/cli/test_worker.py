@@ -8,7 +8,7 @@ import sys
 
 import pytest
 from cli.conftest import Run, program
-from client.playing_horde import PlayingHorde
+from client.playing_horde import GOOD_KEY, PlayingHorde
 
 from openhorde import __version__
 from openhorde.cli.children import horde_command
@@ -86,7 +86,8 @@ def test_a_child_of_nobody_does_not_start() -> None:
 def test_children_end_when_their_parent_is_killed(playing: PlayingHorde) -> None:
     script = (
         "import subprocess, sys; from openhorde.cli.children import horde_command; "
-        "subprocess.run(horde_command('worker', '--backends', 'fake', '--url', sys.argv[1]))"
+        f"options = ('--url', sys.argv[1], '--api-key', '{GOOD_KEY}'); "
+        "subprocess.run(horde_command('worker', '--backends', 'fake', *options))"
     )
     command = [sys.executable, "-c", script, playing.url]
     with program(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as parent:

@@ -303,8 +303,8 @@ class _QuietServer(uvicorn.Server):
 
 
 @contextlib.asynccontextmanager
-async def serving(horde: FakeHorde) -> AsyncIterator[None]:
-    listener = socket.create_server(("127.0.0.1", 0))
+async def serving(horde: FakeHorde, port: int = 0) -> AsyncIterator[None]:
+    listener = socket.create_server(("127.0.0.1", port))
     horde.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     config = uvicorn.Config(horde.app(), lifespan="off", ws="none", log_level="warning")
     server = _QuietServer(config)

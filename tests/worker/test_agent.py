@@ -288,21 +288,6 @@ async def test_troubles_are_shown_and_outlived(horde: Any, start_worker: Any) ->
     assert worker.of(events.Message) == [events.Message("Hello", "Dora")]
 
 
-async def test_an_unknown_key_ends_the_worker(horde: Any, start_worker: Any) -> None:
-    horde.pop_answers.append(error(401, "No user matching sent API Key", "InvalidAPIKey"))
-    worker = start_worker()
-    (trouble,) = await worker.heard(events.Trouble)
-    assert "API key" in trouble.message
-    async with asyncio.timeout(30):
-        assert await worker.task == 1
-
-
-async def test_a_horde_that_is_away_is_waited_for(horde: Any, start_worker: Any) -> None:
-    worker = start_worker(horde_url="http://127.0.0.1:9")
-    await worker.heard(events.Trouble, 3)
-    assert await worker.drained() == 0
-
-
 async def test_a_drain_finishes_what_is_in_hand(horde: Any, start_worker: Any) -> None:
     ids = [horde.offer(ddim_steps=10)[0] for _ in range(3)]
     worker = start_worker(fake_step_seconds=0.02, queue_size=1)

@@ -17,7 +17,7 @@ from openhorde.wire.text import TextsSkipped
 from openhorde.wire.work import Skipped
 from openhorde.worker.agent.check import Check, KindCheck, check_worker
 from openhorde.worker.agent.narrowing import SKIPPED
-from openhorde.worker.settings import WorkerSettings, load_settings
+from openhorde.worker.settings import ANONYMOUS_KEY, WorkerSettings, load_settings
 
 Settings = Callable[..., WorkerSettings]
 
@@ -104,7 +104,16 @@ async def test_what_narrows_is_named(settings: Settings) -> None:
 async def test_a_wrong_key_is_told(horde: Any, settings: Settings) -> None:
     check = await check_worker(settings(api_key="somebody-else"))
     (obstacle,) = check.obstacles
-    assert obstacle.startswith("api_key: No user matching")
+    assert obstacle.startswith(f"api_key: {horde.url} does not know this key.")
+    assert obstacle.endswith(f"{horde.url}/register")
+    assert not horde.pops
+
+
+async def test_no_key_at_all_is_told_once(horde: Any, settings: Settings) -> None:
+    check = await check_worker(settings(api_key=ANONYMOUS_KEY))
+    (obstacle,) = check.obstacles
+    assert obstacle.startswith("api_key: no worker may run under the anonymous key.")
+    assert not check.notes
     assert not horde.pops
 
 

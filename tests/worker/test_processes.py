@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from worker.conftest import OWNER_KEY
 
 from openhorde.cli.private_horde import DEMO_MODEL, models_folder
 from openhorde.worker.agent import events
@@ -173,6 +174,7 @@ async def worker_process(horde: Any) -> AsyncIterator[asyncio.subprocess.Process
         "-c",
         WORKER,
         f"horde_url={horde.url}",
+        f"api_key={OWNER_KEY}",
         "backends=fake",
         "queue_size=0",
         "fake_step_seconds=0.02",

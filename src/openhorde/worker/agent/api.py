@@ -14,12 +14,15 @@ import msgspec
 from openhorde import __version__
 from openhorde.wire.errors import Error
 from openhorde.wire.work import Rewarded, StepsHeard
+from openhorde.worker.agent import events
 from openhorde.worker.agent.doors import Doors, Shut
 from openhorde.worker.agent.line import Line
+from openhorde.worker.agent.presence import Presence
 from openhorde.worker.settings import WorkerSettings
 
 CALL_SECONDS_MAX = 40.0
 REPORT_SECONDS_MAX = 5.0
+FIRST_WORD_SECONDS_MAX = 10.0
 TRANSFER_SECONDS_MAX = 30.0
 TRY_AGAIN_STATUSES = (408, 425, 429)
 FINAL_TEXTS = ("does not exist", "already submitted")
@@ -27,6 +30,14 @@ FINAL_TEXTS = ("does not exist", "already submitted")
 
 class Away(Exception):
     """No answer, or none that can be read; the message says what happened."""
+
+
+class Unreached(Away):
+    """The horde did not answer at all; `why` has the reason alone."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"the horde cannot be reached: {why}")
+        self.why = why
 
 
 class Refused(Exception):
@@ -59,10 +70,14 @@ def agent_words(settings: WorkerSettings) -> str:
 
 
 class HordeApi:
-    """The calls a worker makes. Each is tried once; raises Away or Refused."""
+    """The calls a worker makes. Each is tried once; raises Away or Refused.
 
-    def __init__(self, settings: WorkerSettings) -> None:
+    `observe` hears when the horde cannot be reached, and when it is back.
+    """
+
+    def __init__(self, settings: WorkerSettings, observe: events.Observe = events.ignore) -> None:
         self._base = settings.api_url
+        self._presence = Presence(settings.horde_url, observe)
         headers = {"apikey": settings.api_key, "Client-Agent": agent_words(settings)}
         self._headers = headers
         self._horde = httpx.AsyncClient(headers=headers, timeout=CALL_SECONDS_MAX)
@@ -86,15 +101,19 @@ class HordeApi:
         url = f"{self._base}/{path}"
         seconds_max = CALL_SECONDS_MAX + held_seconds
         line = self._lines.setdefault(path, Line(self._headers))
-        answer: dict[str, Any] = await _answer(
-            line.post(url, msgspec.json.encode(body), seconds_max)
-        )
+        calling = _answer(line.post(url, msgspec.json.encode(body), seconds_max))
+        answer: dict[str, Any] = await self._noticed(calling, line)
         return answer
 
     def hang_up(self, path: str) -> None:
         """End the pop under way: it answers what is on its way already, or raises Away soon."""
         if path in self._lines:
             self._lines[path].hang_up()
+
+    async def introduce(self) -> None:
+        """See whether the horde knows the key, in not much time. Refused where it does not."""
+        url = f"{self._base}/find_user"
+        await self._noticed(_answer(self._horde.get(url, timeout=FIRST_WORD_SECONDS_MAX), Any))
 
     async def look(self, path: str) -> Any:
         """`GET` something that is shown, such as `find_user`."""
@@ -110,7 +129,7 @@ class HordeApi:
 
     async def submit(self, path: str, body: msgspec.Struct) -> float:
         """Hand a result in; the answer is the reward in kudos."""
-        answer = await self._post(path, body, CALL_SECONDS_MAX)
+        answer = await self._noticed(self._post(path, body, CALL_SECONDS_MAX))
         try:
             return msgspec.convert(answer, Rewarded).reward
         except msgspec.ValidationError as error:
@@ -152,6 +171,21 @@ class HordeApi:
             raise Away(f"download: {_described(error)}") from error
         return bytes(content)
 
+    async def _noticed(self, calling: Awaitable[Any], line: Line | None = None) -> Any:
+        """What a call brings, while it is noticed whether the horde is there. Nothing follows from
+        a call on a `line` that was hung up."""
+        try:
+            answer = await calling
+        except Unreached as error:
+            if line is None or not line.hung_up:
+                self._presence.away(error.why)
+            raise
+        except (Away, Refused):
+            self._presence.here()
+            raise
+        self._presence.here()
+        return answer
+
     async def _post(self, path: str, body: msgspec.Struct, seconds_max: float) -> dict[str, Any]:
         answer: dict[str, Any] = await _answer(
             self._horde.post(
@@ -169,7 +203,7 @@ async def _answer(calling: Awaitable[httpx.Response], kind: Any = dict[str, Any]
     try:
         answer = await calling
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise Away(f"the horde cannot be reached: {_described(error)}") from error
+        raise Unreached(_described(error)) from error
     if answer.status_code != 200:
         raise _refusal(answer)
     try:

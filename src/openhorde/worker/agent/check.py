@@ -19,12 +19,13 @@ from openhorde.worker.agent.deliver import Delivery
 from openhorde.worker.agent.kinds.base import Offer
 from openhorde.worker.agent.kinds.table import KINDS, combined, kinds_wanted, worker_name
 from openhorde.worker.agent.narrowing import narrowing
-from openhorde.worker.agent.pop import CONFLICT_RC, NAME_SETTINGS, skipped_counts
+from openhorde.worker.agent.pop import skipped_counts
+from openhorde.worker.agent.refusals import NAME_SETTINGS, key_mistake, key_needed, mistake
 from openhorde.worker.agent.sources import Sources
 from openhorde.worker.agent.wishes import Wishes
 from openhorde.worker.backends.base import Capabilities, JobFault
 from openhorde.worker.backends.engine import Engine, EngineDied
-from openhorde.worker.settings import ANONYMOUS_KEY, KindName, WorkerSettings
+from openhorde.worker.settings import KindName, WorkerSettings
 
 WIRE_KINDS: dict[KindName, str] = {"image": "image", "alchemy": "interrogation", "text": "text"}
 FREE_BYTES_MIN = 1 << 30
@@ -100,21 +101,21 @@ class _Checking:
 
     async def horde(self) -> None:
         """Whether the horde is there and knows the key."""
+        needed = key_needed(self._settings)
+        if needed is not None:
+            self.found.obstacles.append(needed)
         try:
             await self._api.look("status/heartbeat")
             self._reachable = True
-            user = await self._api.look("find_user")
+            user = await self._api.look("find_user") if needed is None else None
         except Away as error:
             self.found.obstacles.append(f"horde_url: {error}")
         except Refused as error:
             self._reachable = True
-            self.found.obstacles.append(f"api_key: {error}")
+            wrong = key_mistake(error, self._settings)
+            self.found.obstacles.append(wrong or f"api_key: {error}")
         else:
             self.found.user = str(user.get("username", "")) if isinstance(user, dict) else ""
-        if self._settings.api_key == ANONYMOUS_KEY:
-            self.found.notes.append(
-                "api_key is the anonymous one: what this worker earns is nobody's"
-            )
 
     async def open_engines(self) -> None:
         """Open one engine of each backend, and keep it for a job that may come."""
@@ -203,8 +204,7 @@ class _Checking:
             answer = await self._api.pop(face.POP_PATH, body, 0)
             assignments = face.read_pop(answer)
         except Refused as error:
-            setting = f"{NAME_SETTINGS[told.kind]}: " if error.rc == CONFLICT_RC else ""
-            told.obstacles.append(f"{setting}{error}")
+            told.obstacles.append(mistake(error, self._settings, told.kind) or str(error))
         except Away as error:
             told.obstacles.append(str(error))
         else:

@@ -123,7 +123,7 @@ class Control:
             settings = self._in_use = self._settings
         wishes = Wishes(settings)
         self._live.phase("opening")
-        api = HordeApi(settings)
+        api = HordeApi(settings, self._hear)
         self._shift = Shift(wishes, api, self._hear, self._stop, self._abort)
         try:
             async with _passing_on((stop, self._stop), (abort, self._abort)):

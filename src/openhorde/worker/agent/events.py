@@ -123,6 +123,20 @@ class Trouble(Struct, frozen=True):
     kind: KindName | Literal[""] = ""
 
 
+class Unanswered(Struct, frozen=True):
+    """The horde is away, so this kind of work waits. That it is away is told by a Trouble, once."""
+
+    message: str
+    kind: KindName
+
+
+class Back(Struct, frozen=True):
+    """The horde answers again, after so long."""
+
+    horde_url: str
+    away_seconds: float
+
+
 class Ended(Struct, frozen=True):
     """No more work of this kind is asked for, although the worker was not stopped."""
 
@@ -158,6 +172,8 @@ Event = (
     | Maintenance
     | Message
     | Trouble
+    | Unanswered
+    | Back
     | Ended
     | Draining
     | Stopped

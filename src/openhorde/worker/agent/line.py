@@ -20,7 +20,8 @@ class Line:
         self._headers = headers
         self._client = self._open()
         self._stream: Any = None
-        self._hung_up = False
+        self.hung_up = False
+        """Whether no answer is wanted any more."""
 
     async def close(self) -> None:
         """Close the connection."""
@@ -28,9 +29,9 @@ class Line:
 
     async def post(self, url: str, content: bytes, seconds_max: float) -> httpx.Response:
         """Send JSON and wait for the answer. Raises httpx.HTTPError, after a hang-up too."""
-        if self._hung_up:
+        if self.hung_up:
             await self._client.aclose()
-            self._client, self._hung_up = self._open(), False
+            self._client, self.hung_up = self._open(), False
         return await self._client.post(
             url,
             content=content,
@@ -41,7 +42,7 @@ class Line:
 
     def hang_up(self) -> None:
         """Let the other side know that no answer is wanted any more."""
-        self._hung_up = True
+        self.hung_up = True
         connected = self._stream.get_extra_info("socket") if self._stream is not None else None
         if connected is None:
             return

@@ -186,6 +186,11 @@ class Live:
                 self._note(message, "this worker")
                 if kind:
                     self._is(kind, "trouble", message)
+            case events.Unanswered(message, kind):
+                self._is(kind, "trouble", message)
+            case events.Back(horde_url, away_seconds):
+                told = f"the horde at {horde_url} is back after {away_seconds:.0f} s"
+                self._note(told, "this worker")
             case events.Ended(kind, reason):
                 self._note(reason, "this worker")
                 self._is(kind, "ended", reason)

@@ -10,11 +10,12 @@ import msgspec
 import structlog
 
 from openhorde.worker.agent import events
-from openhorde.worker.agent.api import Away, HordeApi, Refused
+from openhorde.worker.agent.api import Away, HordeApi, Refused, Unreached
 from openhorde.worker.agent.assignment import Assignment
 from openhorde.worker.agent.backoff import Backoff, wait_any
 from openhorde.worker.agent.kinds.base import Offer
 from openhorde.worker.agent.kinds.table import KINDS
+from openhorde.worker.agent.refusals import mistake
 from openhorde.worker.agent.run import Broken
 from openhorde.worker.agent.wishes import Wishes
 from openhorde.worker.settings import KindName
@@ -28,12 +29,6 @@ PROMPT_SECONDS_UNTRIED = 2.0
 LAST_WORD_SECONDS_MAX = 2.0
 
 NOTHING_LEFT = "the settings leave nothing of what the engines offer"
-CONFLICT_RC = "PolymorphicNameConflict"
-NAME_SETTINGS: dict[KindName, str] = {
-    "image": "worker_name",
-    "alchemy": "alchemist_name",
-    "text": "scribe_name",
-}
 
 log = structlog.get_logger(__name__)
 
@@ -67,6 +62,7 @@ class Popper:
         self._idle = Backoff(settings.idle_seconds, settings.idle_seconds_max, IDLE_FACTOR)
         self._failing = Backoff(settings.retry_seconds, settings.retry_seconds_max)
         self._welcome = False
+        self._told = ""
         self._messages_seen: set[str] = set()
         self._asked: msgspec.Struct | None = None
         self._asked_at = 0.0
@@ -83,8 +79,8 @@ class Popper:
         return asked is not None and _terms(self._body()) != _terms(asked)
 
     async def pop(self) -> list[Assignment]:
-        """Ask once. Raises Exhausted when nothing is left to offer, Broken when the horde does not
-        know the key."""
+        """Ask once. Raises Exhausted when nothing is left to offer, Broken when the horde will
+        never give anything to this key or name."""
         if not self._something_left():
             return []
         body = self._body()
@@ -99,12 +95,14 @@ class Popper:
         except Away as error:
             if self._hung_up:
                 self.pause_seconds = 0.0
+            elif isinstance(error, Unreached):
+                self._unanswered(str(error))
             else:
                 self._trouble(str(error))
             return []
         finally:
             self._asked = None
-        self._welcome = True
+        self._well()
         self._failing.reset()
         self.may_hurry = True
         self._show_messages(answer.get("messages"))
@@ -183,23 +181,38 @@ class Popper:
 
     def _refused(self, error: Refused) -> None:
         self.may_hurry = False
-        if error.status == 401 and not self._welcome:
-            raise Broken(f"the horde does not know this API key: {error}") from error
+        wrong = mistake(error, self._wishes.now, self._kind_name)
+        # A key that was good yesterday is good tomorrow, whatever ails the horde just now.
+        if wrong is not None and not (error.status == 401 and self._welcome):
+            raise Broken(wrong) from error
         if error.maintenance:
-            self._welcome = True
+            self._well()
             self._observe(events.Maintenance(str(error), self._kind_name))
             self.pause_seconds = self._failing.next_seconds()
-        elif error.rc == CONFLICT_RC:
-            setting = NAME_SETTINGS[self._kind_name]
-            self._trouble(f"{error} Another kind of work has this name: set {setting}.")
         else:
             self._trouble(str(error))
         self.pause_seconds = max(self.pause_seconds, error.retry_after_seconds or 0.0)
 
+    def _well(self) -> None:
+        """The horde knows this worker and has nothing against it."""
+        self._welcome = True
+        if self._told:
+            log.info("work is asked for again", kind=self._kind_name)
+        self._told = ""
+
     def _trouble(self, message: str) -> None:
+        """Tell what is wrong; in the log once, however often it happens in a row."""
         self.may_hurry = False
-        log.warning("no work", kind=self._kind_name, reason=message)
+        if message != self._told:
+            log.warning("no work", kind=self._kind_name, reason=message)
+            self._told = message
         self._observe(events.Trouble(message, self._kind_name))
+        self.pause_seconds = self._failing.next_seconds()
+
+    def _unanswered(self, message: str) -> None:
+        """The horde is away, which is told for all kinds of work together."""
+        self.may_hurry = False
+        self._observe(events.Unanswered(message, self._kind_name))
         self.pause_seconds = self._failing.next_seconds()
 
     def _show_messages(self, messages: object) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 
 from openhorde.worker.agent import events
-from openhorde.worker.agent.api import HordeApi
+from openhorde.worker.agent.api import Away, HordeApi
 from openhorde.worker.agent.assignment import Assignment, Unfit
 from openhorde.worker.agent.backoff import wait_any
 from openhorde.worker.agent.bell import Bell
@@ -22,6 +22,7 @@ from openhorde.worker.agent.kinds.base import Offer
 from openhorde.worker.agent.kinds.table import KINDS, kinds_wanted, worker_name
 from openhorde.worker.agent.pace import Pace
 from openhorde.worker.agent.pop import Exhausted, Popper
+from openhorde.worker.agent.refusals import first_word
 from openhorde.worker.agent.run import Breaker, Broken
 from openhorde.worker.agent.sources import Sources
 from openhorde.worker.agent.steps import StepReports
@@ -77,6 +78,10 @@ class Shift:
 
     async def work(self) -> int:
         """The whole shift. Returns the exit status: 0 after a drain, 1 when it could not go on."""
+        wrong = await self._first_word()
+        if wrong is not None:
+            self._break(wrong)
+            return 1
         watcher = asyncio.create_task(self._watch())
         demand = asyncio.create_task(self._demand.watch())
         crew = asyncio.create_task(self._crew.work())
@@ -95,6 +100,20 @@ class Shift:
                 task.cancel()
             await self._crew.close(at_once=at_once)
         return 0 if self._broken is None else 1
+
+    async def _first_word(self) -> str | None:
+        """What is wrong with the key, before engines are opened for nothing; None if nothing is
+        known to be. A stop is not kept waiting for it."""
+        asking = asyncio.create_task(first_word(self._api, self._wishes.now))
+        asked = asyncio.Event()
+        asking.add_done_callback(lambda _: asked.set())
+        try:
+            await wait_any(None, asked, self._stop, self._abort)
+            return asking.result() if asking.done() else None
+        except Away:
+            return None
+        finally:
+            asking.cancel()
 
     async def _take_in(self) -> None:
         """Ask for each kind of work that some engine does, until told to stop or nothing is left.
