@@ -90,7 +90,7 @@ def _details(results: list[LifecycleResult], lifecycles: int) -> dict[str, objec
         "extra_statuses": sum(result.extra_statuses for result in results),
         "latency_ms_under_load": {
             name: percentiles_milli([s for result in results for s in result.latencies[name]])
-            for name in ("ask", "pop", "submit", "status")
+            for name in load.CALLS
         },
     }
 

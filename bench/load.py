@@ -2,16 +2,19 @@
 """The load: functions that run in processes of their own, so that nothing else slows them."""
 
 import asyncio
+import base64
 import time
 from collections import Counter
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import uvloop
 
 from bench.calls import Answer, Line, connect, request_head
 
+CALLS = ("ask", "pop", "upload", "submit", "status")
 PAUSE_SECONDS = 0.001
 ERRORS_MAX = 100
 SECONDS_MAX = 300
@@ -20,6 +23,9 @@ _ID = b'"id":"'
 _ID_LENGTH = 36
 _SUBMIT_TAIL = b'","generation":"R2","state":"ok","seed":1234}'
 _SUBMIT_HEAD = b'{"id":"'
+_UPLOAD = b'"r2_upload":"'
+PICTURE = base64.b64decode("UklGRhwAAABXRUJQVlA4TA8AAAAvAAAAAAcQ/Y/+ByKi/wEA")
+"""A picture of one pixel."""
 
 Result = TypeVar("Result")
 
@@ -71,12 +77,12 @@ def ready() -> None:
 
 
 def lifecycles(port: int, slots: Sequence[Slot], window: Window) -> LifecycleResult:
-    """Submit, pop, deliver and look at the result, again and again, on one connection a slot."""
+    """Whole lifecycles, again and again, on one connection a slot."""
     return run(_lifecycles(port, slots, window))
 
 
 async def _lifecycles(port: int, slots: Sequence[Slot], window: Window) -> LifecycleResult:
-    result = LifecycleResult(latencies={name: [] for name in ("ask", "pop", "submit", "status")})
+    result = LifecycleResult(latencies={name: [] for name in CALLS})
     lines = [await connect(port) for _ in slots]
     await _sleep_until(window.starts_at)
     tasks = [
@@ -117,7 +123,7 @@ async def _live(line: Line, slot: Slot, window: Window, result: LifecycleResult)
 async def _lifecycle(line: Line, slot: Slot, ask: bytes, window: Window) -> dict[str, list[float]]:
     """One lifecycle. Whoever pops gets the best job there is, so it may be a neighbour's; then
     the neighbour delivers ours, and the status is asked for until it is done."""
-    times: dict[str, list[float]] = {"ask": [], "pop": [], "submit": [], "status": []}
+    times: dict[str, list[float]] = {name: [] for name in CALLS}
     request_id = id_in(await _timed(line, ask, times["ask"], 202))
     # A lifecycle that is begun is finished, else its job would stay behind; but not for ever.
     deadline = window.ends_at + 30
@@ -126,11 +132,8 @@ async def _lifecycle(line: Line, slot: Slot, ask: bytes, window: Window) -> dict
         if NOTHING not in popped:
             break
         await _pause(deadline)
-    body = delivery(id_in(popped))
-    head = request_head(
-        "POST", "/api/v2/generate/submit", api_key=slot.owner_key, body_bytes=len(body)
-    )
-    await _timed(line, head + body, times["submit"], 200)
+    await _timed(line, upload(popped), times["upload"], 200)
+    await _timed(line, hand_in(id_in(popped), slot.owner_key), times["submit"], 200)
     look = request_head("GET", f"/api/v2/generate/status/{request_id.decode()}")
     while b'"done":true' not in await _timed(line, look, times["status"], 200):
         await _pause(deadline)
@@ -152,9 +155,19 @@ async def _timed(line: Line, request: bytes, times: list[float], status: int) ->
     return answer.body
 
 
-def delivery(job_id: bytes) -> bytes:
-    """What a worker says that has uploaded its result."""
-    return _SUBMIT_HEAD + job_id + _SUBMIT_TAIL
+def upload(popped: bytes) -> bytes:
+    """The request that uploads the picture of the first job in the answer to a pop."""
+    start = popped.index(_UPLOAD) + len(_UPLOAD)
+    parts = urlsplit(popped[start : popped.index(b'"', start)].decode())
+    path = f"{parts.path}?{parts.query}"
+    return request_head("PUT", path, body_bytes=len(PICTURE)) + PICTURE
+
+
+def hand_in(job_id: bytes, owner_key: str) -> bytes:
+    """The request that hands a job in, once its picture is uploaded."""
+    body = _SUBMIT_HEAD + job_id + _SUBMIT_TAIL
+    path = "/api/v2/generate/submit"
+    return request_head("POST", path, api_key=owner_key, body_bytes=len(body)) + body
 
 
 def id_in(body: bytes) -> bytes:

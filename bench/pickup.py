@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from bench import load
-from bench.calls import Line, connect, request_head
+from bench.calls import Line, connect
 from bench.demand import complete_offer
 from bench.figures import Figure, Figures, percentile, percentiles_milli
 from bench.ground import Ground
@@ -164,9 +164,6 @@ async def _work(
             result.empty += 1
             continue
         handed.put_nowait(at)
-        body = load.delivery(load.id_in(answer.body))
-        head = request_head(
-            "POST", "/api/v2/generate/submit", api_key=worker.owner_key, body_bytes=len(body)
-        )
-        await line.call(head + body)
+        await line.call(load.upload(answer.body))
+        await line.call(load.hand_in(load.id_in(answer.body), worker.owner_key))
         delivered.put_nowait(None)

@@ -14,8 +14,10 @@ from uuid import UUID
 import msgspec
 
 from bench.demand import CLIENT_AGENT, complete_offer
+from bench.load import PICTURE
 from openhorde.server.actions import requests, users, work
 from openhorde.server.actions.horde import Horde
+from openhorde.server.actions.pictures import upload_key
 from openhorde.server.actions.work import Delivery
 from openhorde.server.boot import open_horde
 from openhorde.server.settings import ServerSettings
@@ -163,6 +165,7 @@ class HordeInside:
             ask = self._heard()
             job_id = await self.pop(owner, complete_offer("inside"))
             self._heard()
+            await self.horde.blobs.put(upload_key(job_id), PICTURE, "image/webp")
             picture = ImageSubmit(id=str(job_id), generation="R2", seed=1234)
             delivery = Delivery(job_id=job_id, faulted=False, submit=picture, metadata=[])
             await work.deliver(self.horde, account, delivery)

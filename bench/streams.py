@@ -240,11 +240,8 @@ async def _work(line: Line, worker: Worker, count: int, result: WorkResult) -> N
             continue
         job_id = load.id_in(popped.body)
         result.popped[job_id.decode()] = began
-        body = load.delivery(job_id)
-        head = request_head(
-            "POST", "/api/v2/generate/submit", api_key=worker.owner_key, body_bytes=len(body)
-        )
+        await line.call(load.upload(popped.body))
         result.delivered[job_id.decode()] = time.monotonic()
-        answer = await line.call(head + body)
+        answer = await line.call(load.hand_in(job_id, worker.owner_key))
         if answer.status != 200:
             result.errors[f"{answer.status} {answer.body[:200].decode()}"] += 1

@@ -97,9 +97,8 @@ async def skips(horde: Horde, owner: Account, expected: dict[str, int], **change
 
 
 def delivery(job_id: UUID, *, faulted: bool = False, **changes: Any) -> Delivery:
-    """A picture that the worker has uploaded itself; `changes` are fields of the submit, as they
-    travel."""
-    body = {"id": str(job_id), "generation": "R2", "seed": 1}
+    """A small picture that comes along; `changes` are fields of the submit, as they travel."""
+    body = {"id": str(job_id), "generation": picture_text(), "seed": 1}
     submit = msgspec.convert(body | changes, ImageSubmit)
     return Delivery(
         job_id=job_id,
@@ -109,11 +108,16 @@ def delivery(job_id: UUID, *, faulted: bool = False, **changes: Any) -> Delivery
     )
 
 
+def picture_bytes(width: int = 64, height: int = 64, color: str = "red") -> bytes:
+    """A picture of that size, as a PNG file."""
+    file = BytesIO()
+    Image.new("RGB", (width, height), color).save(file, "PNG")
+    return file.getvalue()
+
+
 def picture_text(width: int = 64, height: int = 64) -> str:
     """A picture of that size in base64."""
-    file = BytesIO()
-    Image.new("RGB", (width, height), "red").save(file, "PNG")
-    return base64.b64encode(file.getvalue()).decode()
+    return base64.b64encode(picture_bytes(width, height)).decode()
 
 
 def alchemy_request(*forms: str, **changes: Any) -> AlchemyRequest:

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from acceptance.books import assert_sound, database, kill_postgres, unfolded
+from cast import picture_text
 from PIL import Image
 from processes import RunningServer, data_folder, run_horde, wait_until
 
@@ -18,7 +19,7 @@ RESULTS: dict[str, Any] = {
     "caption": "a red square",
     "nsfw": False,
     "interrogation": {"tags": [{"text": "red", "confidence": 0.5}]},
-    "GFPGAN": "R2",
+    "GFPGAN": picture_text(),
 }
 WORTH = {"caption": 1, "nsfw": 1, "interrogation": 3, "GFPGAN": 12}
 REQUESTS = 9

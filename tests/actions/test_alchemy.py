@@ -36,7 +36,7 @@ RESULTS: dict[str, Any] = {
     "caption": {"caption": "a red circle"},
     "nsfw": {"nsfw": False},
     "interrogation": {"interrogation": {"tags": [{"text": "red", "confidence": 0.9}]}},
-    "GFPGAN": {"GFPGAN": "R2"},
+    "GFPGAN": {"GFPGAN": picture_text()},
 }
 
 
@@ -84,7 +84,7 @@ async def test_every_form_arrives_on_its_own_and_costs_what_it_is_worth(
     shown = await status(horde, request_id)
     assert shown.state == "done"
     assert shown.forms[2].result is not None
-    assert shown.forms[2].result["GFPGAN"].startswith(f"http://horde.test/blobs/{job_id}.webp?")
+    assert shown.forms[2].result["GFPGAN"].startswith(f"http://horde.test/blobs/{job_id}-")
     assert rewards == {"caption": 1000, "interrogation": 3000, "GFPGAN": 6000}
     assert before - await balance(horde, alice) == 1000 + 3000 + 6000 + 3 * 1000
     held = await horde.pool.fetchval(

@@ -26,8 +26,8 @@ VALUES: dict[str, Any] = {
     "caption": "a red circle",
     "nsfw": False,
     "interrogation": {"tags": []},
-    "GFPGAN": "R2",
-    "RealESRGAN_x4plus": "R2",
+    "GFPGAN": picture_text(),
+    "RealESRGAN_x4plus": picture_text(),
 }
 LARGE = picture_text(1500, 700)
 STEPS = 120

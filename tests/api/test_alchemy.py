@@ -197,7 +197,7 @@ async def test_urls_are_looked_at_and_handed_on(
     assert queued.json()["kudos"] == 2 * 3 + 1
     (form,) = await pop(http, bob)
     assert form["source_image"] == URL
-    await hand_in(http, bob, id=form["id"], result={"GFPGAN": "R2"})
+    await hand_in(http, bob, id=form["id"], result={"GFPGAN": picture_text()})
     for url in ("https://pictures.test/gone", "https://pictures.test/words"):
         answer = await ask(http, alice, "caption", source_image=url)
         assert (answer.status_code, answer.json()["rc"]) == (400, "ImageValidationFailed")

@@ -7,6 +7,7 @@ from unittest.mock import Mock
 
 import httpx
 import pytest
+from cast import AGENT, picture_bytes
 
 from openhorde.server.actions.horde import Horde
 from openhorde.server.api.app import create_app
@@ -79,3 +80,26 @@ async def test_preflight(http: httpx.AsyncClient, upload: str) -> None:
     answer = await http.options(upload)
     assert answer.status_code == 200
     assert "PUT" in answer.headers["access-control-allow-methods"]
+
+
+async def test_an_upload_link_ends_with_its_job(http: httpx.AsyncClient, join: Any) -> None:
+    alice, bob = await join("Alice"), await join("Bob")
+    body = {"prompt": "a red circle", "params": {"width": 64, "height": 64, "steps": 1}}
+    asked = await http.post("/api/v2/generate/async", headers=alice.headers, json=body)
+    pop = {"name": "Bob's machine", "models": ["stable_diffusion"], "bridge_agent": AGENT}
+    job = (await http.post("/api/v2/generate/pop", headers=bob.headers, json=pop)).json()
+    result = {"id": job["id"], "generation": "R2", "seed": 1}
+    submit = "/api/v2/generate/submit"
+    early = await http.post(submit, headers=bob.headers, json=result)
+    assert (early.status_code, early.json()["rc"]) == (400, "ImageValidationFailed")
+    assert "upload link" in early.json()["message"]
+    for color in ("red", "green"):
+        put = await http.put(job["r2_upload"], content=picture_bytes(color=color))
+        assert put.status_code == 200
+    assert (await http.post(submit, headers=bob.headers, json=result)).status_code == 200
+    late = await http.put(job["r2_upload"], content=picture_bytes(color="blue"))
+    assert late.status_code == 403
+    assert "handed in" in late.json()["message"]
+    status = (await http.get(f"/api/v2/generate/status/{asked.json()['id']}")).json()
+    drawn = await http.get(status["generations"][0]["img"])
+    assert drawn.content == picture_bytes(color="green")

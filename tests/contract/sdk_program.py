@@ -245,7 +245,7 @@ def interrogate(asker: str, worker: str, model: str) -> None:
     results: dict[str, object] = {
         "caption": "a red square",
         "nsfw": False,
-        "RealESRGAN_x4plus": "R2",
+        "RealESRGAN_x4plus": base64.b64encode(webp()).decode(),
     }
     popping = AlchemyPopRequest(
         apikey=worker, name="SDK alchemist", priority_usernames=[], forms=list(names)

@@ -47,6 +47,7 @@ def test_an_empty_list_of_models_is_any_model(
     assert answer.status_code == 202
     job = take(http, bob.headers, regen_pop("clients' machine", "whatever I have"))
     assert job["model"] == "whatever I have"
+    http.put(job["r2_upload"], content=picture())
     hand_in(http, bob.headers, id=job["id"], generation="R2", seed=3)
     assert http.get(f"/api/v2/generate/check/{answer.json()['id']}").json()["done"]
 

@@ -173,7 +173,8 @@ def test_forms_and_the_lack_of_them(http: httpx.Client, alice: Person, bob: Pers
     pop = {"name": "contract alchemist", "forms": ["describe", "CodeFormers"], "amount": 2}
     popped = http.post("/api/v2/interrogate/pop", headers=bob.headers, json=pop).json()
     assert_is("InterrogationPopPayload", popped)
-    results = {"describe": {"describe": {"words": "a b c"}}, "CodeFormers": {"CodeFormers": "R2"}}
+    made = base64.b64encode(picture()).decode()
+    results = {"describe": {"describe": {"words": "a b c"}}, "CodeFormers": {"CodeFormers": made}}
     for form in popped["forms"]:
         said = {"id": form["id"], "result": results[form["form"]]}
         done = http.post("/api/v2/interrogate/submit", headers=bob.headers, json=said)

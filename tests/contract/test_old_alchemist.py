@@ -27,7 +27,7 @@ RESULTS: dict[str, Any] = {
     "caption": "a red square",
     "nsfw": False,
     "interrogation": {"artists": [{"text": "nobody", "confidence": 0.31}], "tags": []},
-    "GFPGAN": "R2",
+    "GFPGAN": base64.b64encode(picture()).decode(),
 }
 
 
@@ -184,6 +184,7 @@ def test_a_picture_of_more_tiles_than_it_takes_is_not_for_it(
     request_id = ask(http, alice, "strip_background", source=in_base64(side=1200))
     assert pop(http, bob, max_tiles=8) is None
     (form,) = pop(http, bob, max_tiles=9)
+    assert http.put(form["r2_upload"], content=picture()).status_code == 200
     answer = submit(http, bob, id=form["id"], result={"strip_background": "R2"})
     assert answer.json()["reward"] == 27
     assert status(http, request_id)["state"] == "done"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
+from hostile.pictures import png
 
 AGENT = "AI Horde Worker reGen:13.0.0:https://example.org"
 GIVE_UP_SECONDS = 60
@@ -69,6 +70,7 @@ class Target:
         pop = pop_body(name="bystander's machine", models=[model])
         job = self.http.post("/api/v2/generate/pop", headers=headers, json=pop).json()
         assert job["model"] == model, job
+        assert self.http.put(job["r2_upload"], content=png()).status_code == 200
         result = {"id": job["id"], "generation": "R2", "seed": 1}
         paid = self.http.post("/api/v2/generate/submit", headers=headers, json=result)
         assert paid.json()["reward"] > 0

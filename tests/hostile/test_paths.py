@@ -101,13 +101,14 @@ def test_odd_queries_are_refused_or_harmless(target: Target, query: str) -> None
 
 
 class Links:
-    """The upload and download links of a job in hand."""
+    """The upload and download links of a job in hand, whose picture is uploaded."""
 
     def __init__(self, target: Target) -> None:
         request_id = target.ask(models=[MODEL]).json()["id"]
         pop = pop_body(models=[MODEL])
         job = target.http.post("/api/v2/generate/pop", headers=target.headers, json=pop).json()
         self.upload: str = job["r2_upload"]
+        assert target.http.put(self.upload, content=png()).status_code == 200
         self.submit = {"id": job["id"], "generation": "R2", "seed": 1}
         self.status = f"/api/v2/generate/status/{request_id}"
 
@@ -187,7 +188,8 @@ def test_an_upload_may_be_repeated_but_not_exceed_its_size(target: Target) -> No
 
 def test_what_was_uploaded_never_runs_as_a_page(target: Target) -> None:
     links = Links(target)
-    target.http.put(links.upload, content=b"<script>alert(1)</script>")
+    page = b"RIFF\0\0\0\0WEBP<script>alert(1)</script>"
+    assert target.http.put(links.upload, content=page).status_code == 200
     answer = target.http.get(links.download(target))
     assert answer.headers["content-type"] == "image/webp"
     assert answer.headers["x-content-type-options"] == "nosniff"

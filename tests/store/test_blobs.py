@@ -113,18 +113,39 @@ async def test_puts_gets_and_drops(storage: Storage) -> None:
     blobs = storage.blobs
     await blobs.drop([KEY])
     assert await blobs.get(KEY) is None
-    assert not await blobs.exists(KEY)
+    assert await blobs.peek(KEY, 4) is None
     await blobs.put(KEY, b"one", "image/webp")
     await blobs.put(KEY, b"other", "image/webp")
     assert await blobs.get(KEY) == b"other"
-    assert await blobs.exists(KEY)
-    assert not await blobs.exists("transient")
+    assert await blobs.peek(KEY, 4) == (5, b"othe")
+    assert await blobs.peek("transient", 4) is None
     await blobs.put("transient/second", b"", "image/webp")
     assert await blobs.get("transient/second") == b""
     await blobs.drop(["transient/absent", KEY, "transient/second"])
-    assert not await blobs.exists(KEY)
-    assert not await blobs.exists("transient/second")
+    assert await blobs.peek(KEY, 4) is None
+    assert await blobs.peek("transient/second", 4) is None
     await blobs.drop([])
+
+
+async def test_a_copy_stays_as_it_was(storage: Storage) -> None:
+    blobs, send = storage
+    up = await blobs.upload_url(KEY, lifetime_seconds=60, bytes_max=10)
+    assert await send("PUT", up, b"first") == (200, b"")
+    await blobs.copy(KEY, "kept")
+    assert await send("PUT", up, b"swapped") == (200, b"")
+    assert await blobs.get("kept") == b"first"
+    assert await blobs.peek("kept", 100) == (5, b"first")
+    await blobs.drop([KEY])
+    assert await blobs.get("kept") == b"first"
+    await blobs.drop(["kept"])
+    with pytest.raises(FileNotFoundError):
+        await blobs.copy(KEY, "kept")
+
+
+async def test_a_blob_without_content_has_a_head(storage: Storage) -> None:
+    await storage.blobs.put(KEY, b"", "image/webp")
+    assert await storage.blobs.peek(KEY, 12) == (0, b"")
+    await storage.blobs.drop([KEY])
 
 
 async def test_reads_no_more_than_asked_for(storage: Storage) -> None:
@@ -179,7 +200,7 @@ async def test_odd_keys_are_refused(storage: Storage, key: str) -> None:
     with pytest.raises(BlobRefused, match="invalid_key"):
         await blobs.get(key)
     with pytest.raises(BlobRefused, match="invalid_key"):
-        await blobs.exists(key)
+        await blobs.peek(key, 4)
     with pytest.raises(BlobRefused, match="invalid_key"):
         await blobs.drop([KEY, key])
 

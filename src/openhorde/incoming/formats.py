@@ -33,6 +33,19 @@ def taken_words() -> str:
     return f"{', '.join(names)} or {last}"
 
 
+SIGNATURE_BYTES = 12
+"""As much of a file as `begins_a_picture` looks at."""
+
+
+def begins_a_picture(first: bytes) -> bool:
+    """Whether these are the first bytes of a WebP, PNG or JPEG picture, as workers upload them."""
+    return (
+        (first[:4] == b"RIFF" and first[8:12] == b"WEBP")
+        or first.startswith(b"\x89PNG\r\n\x1a\n")
+        or first.startswith(b"\xff\xd8\xff")
+    )
+
+
 def named(data: bytes) -> str | None:
     """What a file of a format that is not taken is, told by its beginning; None when nothing is
     known of it, or when it claims to be of a format that is taken."""

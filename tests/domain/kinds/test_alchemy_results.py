@@ -6,7 +6,7 @@ import pytest
 
 from openhorde.server.domain.kinds.alchemy_kind import AlchemyKind
 from openhorde.server.domain.kinds.alchemy_results import read_result
-from openhorde.server.domain.kinds.face import SentPicture, TakenJob
+from openhorde.server.domain.kinds.face import SentPicture, TakenJob, UploadedPicture
 from openhorde.server.domain.reference import Reference
 from openhorde.server.domain.refusals import Refusal
 from openhorde.wire.alchemy import FormSubmit
@@ -36,7 +36,7 @@ def test_what_a_form_tells_is_kept(form: str, value: Any) -> None:
 
 
 def test_pictures_are_uploaded_or_come_along() -> None:
-    assert read_result("GFPGAN", {"GFPGAN": "R2"}) == ("R2", None)
+    assert read_result("GFPGAN", {"GFPGAN": "R2"}) == ("R2", UploadedPicture("result"))
     along = read_result("GFPGAN", {"GFPGAN": "aGVsbG8="})
     assert along == ("R2", SentPicture("result", "aGVsbG8="))
 

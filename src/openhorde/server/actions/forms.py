@@ -2,10 +2,8 @@
 """Forms of alchemy as clients hear of them, with links to the pictures that were made."""
 
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 from openhorde.server.actions.generations import DOWNLOAD_SECONDS
-from openhorde.server.actions.pictures import picture_key
 from openhorde.server.domain.kinds.alchemy import PICTURE_FORMS
 from openhorde.server.store.requests import Result
 from openhorde.wire.alchemy import FormDone
@@ -19,16 +17,16 @@ async def form_done(horde: "Horde", result: Result, inline: bool) -> FormDone:
     return FormDone(
         id=str(result.id),
         form=result.model,
-        result=await linked(horde, result.id, result.model, result.result),
+        result=await linked(horde, result.model, result.result),
         worker_id=str(result.worker_id),
         worker_name=result.worker_name,
     )
 
 
-async def linked(horde: "Horde", job_id: UUID, form: str, stored: dict[str, Any]) -> dict[str, Any]:
+async def linked(horde: "Horde", form: str, stored: dict[str, Any]) -> dict[str, Any]:
     """What came of a form, with a fresh link in the place of its picture."""
     if form not in PICTURE_FORMS:
         value: dict[str, Any] = stored["result"]
         return value
-    url = await horde.blobs.download_url(picture_key(job_id), lifetime_seconds=DOWNLOAD_SECONDS)
+    url = await horde.blobs.download_url(stored["picture"], lifetime_seconds=DOWNLOAD_SECONDS)
     return {form: url}

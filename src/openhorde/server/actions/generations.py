@@ -4,7 +4,6 @@
 import base64
 from typing import TYPE_CHECKING
 
-from openhorde.server.actions.pictures import picture_key
 from openhorde.server.store.requests import Result
 from openhorde.wire.requests import Generation
 
@@ -17,7 +16,7 @@ PICTURE_MISSING = "N/A"
 
 async def generation(horde: "Horde", result: Result, inline: bool) -> Generation:
     """A finished image job with its picture: in base64 if `inline`, else behind a link."""
-    key = picture_key(result.id)
+    key = result.result["picture"]
     if inline:
         data = await horde.blobs.get(key)
         picture = base64.b64encode(data).decode() if data else PICTURE_MISSING

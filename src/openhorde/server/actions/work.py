@@ -9,6 +9,8 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from msgspec.structs import replace
+
 from openhorde.server.actions import check_ins
 from openhorde.server.actions.check_ins import Entry
 from openhorde.server.actions.pictures import keep_picture
@@ -180,7 +182,8 @@ async def deliver(horde: "Horde", owner: "Account", delivery: Delivery) -> int:
     taken = TakenJob(job.model or "", job.things, owner.trusted)
     outcome = KINDS[job.kind].outcome(delivery.submit, taken, horde.reference)
     if outcome.picture is not None:
-        await keep_picture(horde, job.id, outcome.picture)
+        key = await keep_picture(horde, job.id, outcome.picture)
+        outcome = replace(outcome, result={**outcome.result, "picture": key})
     return await _pay(horde, owner, job, outcome)
 
 

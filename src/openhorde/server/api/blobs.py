@@ -3,6 +3,7 @@
 
 from urllib.parse import parse_qsl
 
+from openhorde.server.actions.pictures import is_upload_open
 from openhorde.server.api.operations import Answer, Call, Operation
 from openhorde.server.store.blobs import BlobGrant, BlobRefused, LocalBlobs
 from openhorde.wire.errors import Error
@@ -34,6 +35,8 @@ async def put_blob(call: Call) -> Answer:
     """Upload a picture. The answer is exactly 200: workers take any other status for a failure."""
     try:
         blobs, grant = _granted(call, "PUT")
+        if not await is_upload_open(call.horde, grant.key):
+            raise BlobRefused("expired", "its job has been handed in")
         await blobs.receive(grant, call.chunks())
     except BlobRefused as refused:
         return _refusal(refused)

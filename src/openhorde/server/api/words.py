@@ -75,6 +75,10 @@ REASONS: Mapping[tuple[str, str], str] = {
         "forms: the payload of {form} is too large. Send at most {maximum} bytes of JSON."
     ),
     ("BadRequest", "result"): "result {why}.",
+    ("ImageValidationFailed", "not_uploaded"): (
+        "{field}: there is no picture at the upload link of this job. PUT the file there before you"
+        ' hand in "R2", or send it as base64.'
+    ),
     ("SourceImageResolutionExceeded", "tiles"): (
         "{field}: the picture has {given} tiles (squares of 512 pixels, begun ones too) where at"
         " most {maximum} are taken. Send a smaller one."

@@ -51,6 +51,13 @@ class BlobGrant(NamedTuple):
     bytes_max: int
 
 
+class BlobHead(NamedTuple):
+    """How large a blob is, in bytes, and how it begins."""
+
+    size_bytes: int
+    first: bytes
+
+
 class Blobs(ABC):
     """Blobs by key: segments of letters, digits, `.`, `_` and `-`, divided by `/`.
 
@@ -63,7 +70,9 @@ class Blobs(ABC):
 
     @abstractmethod
     async def upload_url(self, key: str, *, lifetime_seconds: int, bytes_max: int) -> str:
-        """A URL to PUT one blob to, without further headers, again and again until it expires."""
+        """A URL to PUT one blob to, without further headers, again and again until it expires.
+
+        What has been paid for must not lie under such a key: see `copy`."""
 
     @abstractmethod
     async def download_url(self, key: str, *, lifetime_seconds: int) -> str:
@@ -90,13 +99,24 @@ class Blobs(ABC):
             raise BlobRefused("too_large", f"{key} has {size} bytes, at most {bytes_max}")
         return bytes(await found.bytes_async())
 
-    async def exists(self, key: str) -> bool:
-        """Whether there is such a blob."""
+    async def peek(self, key: str, count: int) -> BlobHead | None:
+        """The size of a blob and its first `count` bytes, None when there is none."""
+        key = _checked(key)
         try:
-            await obstore.head_async(self._store, _checked(key))
+            size_bytes = (await obstore.head_async(self._store, key))["size"]
+            if not size_bytes:
+                return BlobHead(0, b"")
+            first = await obstore.get_range_async(
+                self._store, key, start=0, end=min(count, size_bytes)
+            )
         except FileNotFoundError:
-            return False
-        return True
+            return None
+        return BlobHead(size_bytes, bytes(first))
+
+    async def copy(self, key: str, to_key: str) -> None:
+        """Write a blob under a second key; what is written to the first later leaves the copy as
+        it is. FileNotFoundError when there is no such blob."""
+        await obstore.copy_async(self._store, _checked(key), _checked(to_key))
 
     async def list_older_than(self, prefix: str, before: datetime) -> AsyncIterator[list[str]]:
         """The keys of blobs last written before an aware moment, in lists of at most 1000.

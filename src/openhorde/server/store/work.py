@@ -331,6 +331,12 @@ async def job_facts(statements: Statements, job_id: UUID) -> JobFacts | None:
     return JobFacts(**row) if row else None
 
 
+async def job_state(statements: Statements, job_id: UUID) -> str | None:
+    """Where a job is, or None when it is not there (any more)."""
+    state: str | None = await statements.value("job_state", job_id)
+    return state
+
+
 @dataclass(frozen=True, slots=True)
 class Done:
     """What came of a job: its result, what it earned and what it cost. `things` is null if it was

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from openhorde.server.actions import requests
-from openhorde.server.actions.pictures import BYTES_MAX, picture_key
+from openhorde.server.actions.pictures import BYTES_MAX, upload_key
 from openhorde.server.actions.requests import Priced
 from openhorde.server.actions.work import Popped
 from openhorde.server.api.operations import (
@@ -105,7 +105,7 @@ async def _form_shown(call: Call, job: ClaimedJob) -> PoppedForm:
     )
     if job.model in PICTURE_FORMS:
         shown.r2_upload = await call.horde.blobs.upload_url(
-            picture_key(job.id), lifetime_seconds=lifetime_seconds, bytes_max=BYTES_MAX
+            upload_key(job.id), lifetime_seconds=lifetime_seconds, bytes_max=BYTES_MAX
         )
     return shown
 

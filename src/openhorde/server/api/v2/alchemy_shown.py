@@ -51,5 +51,5 @@ async def _form_shown(
         shown.reason = fault_reason(attempts)
     for job in tries:
         if job.state == State.DONE and job.result is not None:
-            shown.result = await linked(horde, job.id, name, job.result)
+            shown.result = await linked(horde, name, job.result)
     return shown

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from openhorde.server.actions.pictures import BYTES_MAX, picture_key
+from openhorde.server.actions.pictures import BYTES_MAX, upload_key
 from openhorde.server.actions.work import Popped
 from openhorde.server.api.operations import (
     BODY_BYTES_MAX_PICTURES,
@@ -51,7 +51,7 @@ async def _job_shown(call: Call, jobs: Sequence[ClaimedJob]) -> dict[str, Any]:
     lifetime_seconds = max(UPLOAD_SECONDS_MIN, first.ttl_seconds)
     uploads = [
         await call.horde.blobs.upload_url(
-            picture_key(job.id), lifetime_seconds=lifetime_seconds, bytes_max=BYTES_MAX
+            upload_key(job.id), lifetime_seconds=lifetime_seconds, bytes_max=BYTES_MAX
         )
         for job in jobs
     ]

@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from openhorde.server.domain.kinds.alchemy import PICTURE_FORMS
-from openhorde.server.domain.kinds.face import SentPicture
+from openhorde.server.domain.kinds.face import SentPicture, UploadedPicture
 from openhorde.server.domain.refusals import Refusal
 
 UPLOADED: Final = "R2"
@@ -19,8 +19,10 @@ RESULT_BYTES_MAX: Final = 256 << 10
 DEPTH_MAX: Final = 8
 
 
-def read_result(form: str, given: dict[str, Any] | str | None) -> tuple[Any, SentPicture | None]:
-    """The value for a form, and the picture that came in its place, if one did.
+def read_result(
+    form: str, given: dict[str, Any] | str | None
+) -> tuple[Any, SentPicture | UploadedPicture | None]:
+    """The value for a form, and its picture where the form makes one.
 
     Old workers send the object as JSON in a string. Raises Refusal for what is no such result.
     """
@@ -28,7 +30,8 @@ def read_result(form: str, given: dict[str, Any] | str | None) -> tuple[Any, Sen
     if form in PICTURE_FORMS:
         if not isinstance(value, str) or not value:
             raise _refused(f'of {form} must be "R2" after the upload, or the picture in base64')
-        return UPLOADED, None if value == UPLOADED else SentPicture("result", value)
+        uploaded = value == UPLOADED
+        return UPLOADED, UploadedPicture("result") if uploaded else SentPicture("result", value)
     if form == "caption":
         _check_caption(value)
     elif form == "nsfw":

@@ -115,6 +115,12 @@ class SentPicture(Struct, frozen=True):
     text: str
 
 
+class UploadedPicture(Struct, frozen=True):
+    """A picture that the worker has uploaded, as the `field` of a submit says."""
+
+    field: str
+
+
 class TakenJob(Struct, frozen=True):
     """The job that a result is for: the model that it was given out for, its size as planned, and
     whether the owner of the worker is trusted."""
@@ -127,12 +133,13 @@ class TakenJob(Struct, frozen=True):
 class Outcome(Struct, frozen=True, kw_only=True):
     """What a worker handed in, once it was judged.
 
-    `result` is kept with the job. `share` (0 to 1) of the agreed reward and price was earned, and
-    `things` were done if that differs from what was planned.
+    `result` is kept with the job, with the key of its picture as `picture`, if it has one. `share`
+    (0 to 1) of the agreed reward and price was earned, and `things` were done if that differs from
+    what was planned.
     """
 
     result: dict[str, Any]
-    picture: SentPicture | None = None
+    picture: SentPicture | UploadedPicture | None = None
     censored: bool = False
     share: float = 1.0
     things: int | None = None

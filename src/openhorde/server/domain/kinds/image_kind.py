@@ -19,6 +19,7 @@ from openhorde.server.domain.kinds.face import (
     SentPicture,
     Source,
     TakenJob,
+    UploadedPicture,
 )
 from openhorde.server.domain.kinds.image_variants import Variants
 from openhorde.server.domain.needs import Needs, Offer
@@ -271,7 +272,11 @@ class ImageKind(Kind[ImageRequest, ImagePop]):
                 "censored": censored,
                 "gen_metadata": notes,
             },
-            picture=None if sent == UPLOADED else SentPicture("generation", sent),
+            picture=(
+                UploadedPicture("generation")
+                if sent == UPLOADED
+                else SentPicture("generation", sent)
+            ),
             censored=censored,
         )
 

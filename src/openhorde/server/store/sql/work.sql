@@ -341,6 +341,10 @@ returning request_id, kind, lane, rank, user_id;
 -- Only one of fail, cancel and expire judges a request at a time.
 select kind, pg_advisory_xact_lock(7003, hashtext(request_id::text)) from jobs where id = $1;
 
+-- name: job_state
+-- Where a job is.
+select state from jobs where id = $1;
+
 -- name: job_facts
 -- What a delivery needs to know of a job, its request and its worker.
 select
