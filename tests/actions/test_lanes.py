@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openhorde.server.actions.heads import ORDERS_MERGED_MAX
-from openhorde.server.actions.lanes import Fitting, Lanes
+from openhorde.server.actions.lanes import UNHEARD_MAX, Fitting, Lanes
 from openhorde.server.domain.matching import fits
 from openhorde.server.domain.needs import Needs, Offer
 
@@ -98,14 +98,40 @@ def test_what_joins_while_the_database_is_asked_is_not_lost() -> None:
     assert lanes.live() == []
 
 
+def test_an_answer_that_comes_late_does_not_count() -> None:
+    lanes = Lanes()
+    lanes.learn({1: needs_of(1), 2: needs_of(2)})
+    lanes.looked([1, 2], {1: 7}, began=2.0)
+    lanes.looked([1, 2], {2: 7}, began=1.0)
+    assert lanes.live() == [1]
+
+
+def test_a_lane_that_jobs_join_unknown_is_told_once() -> None:
+    lanes = Lanes()
+    lanes.learn({1: needs_of(1)})
+    for lane in (1, 2, 3, 3):
+        lanes.joined(lane, 5)
+    lanes.learn({3: needs_of(3)})
+    assert lanes.unheard() == {2}
+    assert lanes.unheard() == set()
+    for lane in range(10, 10 + UNHEARD_MAX + 1):
+        lanes.joined(lane, 5)
+    assert not lanes.unheard()
+    assert lanes.has_gaps
+
+
 def test_empty_lanes_are_forgotten_when_there_are_too_many() -> None:
     lanes = Lanes()
     fitting = Fitting(Offer(kind="image", models=frozenset({"a"})))
     lanes.learn({1: Needs(kind="image", models=("a",))})
     lanes.numbered(Needs(kind="image", models=("a",)), 1)
     lanes.joined(1, 5)
+    assert not lanes.has_gaps
     lanes.learn({number: Needs(kind="image", models=("b",)) for number in range(2, 40_000)})
+    lanes.learn({50_000: Needs(kind="image", models=("b",))})
     assert 1 in lanes
     assert 2 not in lanes
+    assert 50_000 in lanes
+    assert lanes.has_gaps
     assert lanes.best(fitting, 1) == [1]
     assert lanes.number(Needs(kind="image", models=("a",)).signature()) == 1

@@ -17,7 +17,7 @@ from openhorde.server.actions.lanes import Fitting
 from openhorde.server.actions.queue import Queue
 from openhorde.server.domain.needs import Needs, Offer
 from openhorde.server.domain.refusals import Refusal
-from openhorde.server.store import work as stored
+from openhorde.server.store import lanes as stored
 from openhorde.server.store.signals import Signals
 from openhorde.server.tasks import prune_lanes
 

@@ -6,7 +6,8 @@ an offer is held against each lane once, and the lanes in which jobs wait are ke
 their heads.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from time import monotonic
 
@@ -15,7 +16,15 @@ from openhorde.server.domain.matching import fits
 from openhorde.server.domain.needs import Needs, Offer
 
 ASKED_SECONDS_MAX = 3600.0
-"""A lane's number is asked for again after this, which keeps the lane from being pruned."""
+"""A lane's number is asked for again after this, which keeps the lane from being pruned and shows
+it anew to processes that have forgotten it."""
+
+FORGOTTEN_SECONDS = 2 * ASKED_SECONDS_MAX
+"""By then every lane that is still in use has been asked for again, with time to spare for requests
+that were on their way."""
+
+UNHEARD_MAX = 10_000
+"""Beyond this, lanes that jobs joined and that are not known here are left to a full reading."""
 
 LANES_MAX = 30_000
 """Beyond this, lanes in which nothing waits are forgotten; who needs one asks again."""
@@ -45,6 +54,9 @@ class Lanes:
         """How often lanes have been forgotten."""
         self._heads = Heads()
         self._joined_at: dict[int, float] = {}
+        self._looked_at: dict[int, float] = {}
+        self._unheard: set[int] = set()
+        self._forgot_at = -FORGOTTEN_SECONDS
         self.newest = 0
         """The highest number known."""
 
@@ -63,8 +75,20 @@ class Lanes:
                 self._needs[lane] = needs
                 self._list.append(lane)
                 self.newest = max(self.newest, lane)
+        self._unheard.difference_update(lanes)
         if len(self._needs) > LANES_MAX + len(self._heads):
-            self._forget()
+            self._forget(lanes)
+
+    def unheard(self) -> set[int]:
+        """Lanes that jobs have joined and of which it is not known here what they need; each is
+        told once."""
+        unheard, self._unheard = self._unheard, set()
+        return unheard
+
+    @property
+    def has_gaps(self) -> bool:
+        """May jobs wait in a lane that was known here and has been forgotten?"""
+        return monotonic() - self._forgot_at < FORGOTTEN_SECONDS
 
     def number(self, signature: str) -> int | None:
         """The lane of these needs, if it was asked for lately."""
@@ -77,22 +101,29 @@ class Lanes:
         self.learn({lane: needs})
 
     def joined(self, lane: int, rank: int) -> None:
-        """A job waits in a lane from now on. A lane that is not known here is left to be found."""
-        if lane in self._needs:
-            self._joined_at[lane] = monotonic()
-            known = self._heads.rank(lane)
-            if known is None or rank < known:
-                self._heads.put(lane, self._needs[lane], rank)
+        """A job waits in a lane from now on."""
+        if lane not in self._needs:
+            self._unheard.add(lane)
+            if len(self._unheard) > UNHEARD_MAX:
+                self._unheard.clear()
+                self._forgot_at = monotonic()
+            return
+        self._joined_at[lane] = monotonic()
+        known = self._heads.rank(lane)
+        if known is None or rank < known:
+            self._heads.put(lane, self._needs[lane], rank)
 
     def looked(self, lanes: Iterable[int], heads: Mapping[int, int], began: float) -> None:
         """What the database said of some lanes, to a question asked at `began` (monotonic): the
-        rank at the head of each in which jobs wait. What joined since stays."""
+        rank at the head of each in which jobs wait. What joined since stays, and so does the
+        answer to a later question: answers may overtake each other."""
         for lane in lanes:
-            if self._joined_at.get(lane, 0.0) >= began:
+            if self._joined_at.get(lane, 0.0) >= began or self._looked_at.get(lane, 0.0) > began:
                 continue
             needs, rank = self._needs.get(lane), heads.get(lane)
             if needs is None:
                 continue
+            self._looked_at[lane] = began
             if rank is None:
                 self._heads.drop(lane, needs)
                 self._joined_at.pop(lane, None)
@@ -124,13 +155,26 @@ class Lanes:
             fitting.seen = len(self._list)
         return fitting.lanes
 
-    def best(self, fitting: Fitting, count: int) -> list[int]:
-        """The live lanes that the offer fits, those with the best heads, at most so many."""
-        return self._heads.first(self.fitting(fitting), fitting.offer, count)
+    def best(
+        self, fitting: Fitting, count: int, without: AbstractSet[int] = frozenset()
+    ) -> list[int]:
+        """The live lanes that the offer fits (but for those in `without`), those with the best
+        heads, at most so many."""
+        lanes = self.fitting(fitting)
+        return self._heads.first(lanes - without if without else lanes, fitting.offer, count)
 
-    def _forget(self) -> None:
-        self._needs = {lane: needs for lane, needs in self._needs.items() if lane in self._heads}
+    def _forget(self, kept: Container[int]) -> None:
+        """Forget all lanes in which nothing waits, but for those that have just come."""
+        self._needs = {
+            lane: needs
+            for lane, needs in self._needs.items()
+            if lane in self._heads or lane in kept
+        }
         self._list = list(self._needs)
+        self._looked_at = {
+            lane: began for lane, began in self._looked_at.items() if lane in self._needs
+        }
+        self._forgot_at = monotonic()
         self._numbers = {
             signature: entry
             for signature, entry in self._numbers.items()

@@ -9,6 +9,7 @@ missed; and a worker is told that there is nothing to do only after the database
 import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager, contextmanager
 from time import monotonic
 from uuid import UUID
@@ -17,10 +18,11 @@ from weakref import WeakValueDictionary
 import structlog
 
 from openhorde.server.actions.depth import Depths, Snapshot
-from openhorde.server.actions.lanes import Fitting, Lanes
+from openhorde.server.actions.lanes import FORGOTTEN_SECONDS, Fitting, Lanes
 from openhorde.server.domain.needs import Needs
 from openhorde.server.domain.virtual_time import VirtualTime
 from openhorde.server.kit.single_flight import SingleFlight
+from openhorde.server.store import lanes as stored
 from openhorde.server.store import work
 from openhorde.server.store.signals import Signals, Started, Waiting
 from openhorde.server.store.statements import Statements
@@ -74,6 +76,7 @@ class Queue:
         self._newest = SingleFlight(self._read_newest)
         self._all = SingleFlight(self._read_all)
         self._learned: tuple[float, int] | None = None
+        self._seen_to = stored.NOTHING_SEEN
         self._swept_to = 0
         self._sweep_due = 0.0
         self._sweeping: asyncio.Task[None] | None = None
@@ -85,6 +88,7 @@ class Queue:
         """Read where the queue stands."""
         for kind, rank in (await work.median_started_ranks(self._statements)).items():
             self._virtual_times[kind] = VirtualTime(rank)
+        await self._newest.fresh()
         await self._all.fresh()
         for lane in self._lanes.live():
             needs = self._lanes.needs(lane)
@@ -153,7 +157,7 @@ class Queue:
         """The number of the lane for these needs."""
         number = self._lanes.number(needs.signature())
         if number is None:
-            number = await work.open_lane(self._statements, needs)
+            number = await stored.open_lane(self._statements, needs)
             self._lanes.numbered(needs, number)
         return number
 
@@ -172,10 +176,18 @@ class Queue:
             and wanted.intersection(needs.models)
         ]
 
-    def fitting(self, fitting: Fitting, *, screened: bool = False) -> list[int]:
-        """The live lanes that the offer fits, best heads first, as many as a claim looks at."""
+    def fitting(
+        self,
+        fitting: Fitting,
+        *,
+        screened: bool = False,
+        without: AbstractSet[int] = frozenset(),
+    ) -> list[int]:
+        """The live lanes that the offer fits, best heads first, as many as a claim looks at;
+        `without` those that have been looked at in vain."""
         self._sweep()
-        return self._lanes.best(fitting, LANES_PER_SCREENED_CLAIM if screened else LANES_PER_CLAIM)
+        count = LANES_PER_SCREENED_CLAIM if screened else LANES_PER_CLAIM
+        return self._lanes.best(fitting, count, without)
 
     def fits(self, lane: int, fitting: Fitting) -> bool:
         """Does the offer fit this lane, live or not? One that is not known here fits nobody."""
@@ -185,29 +197,32 @@ class Queue:
         """Ask the database in which of the lanes that the offer fits jobs wait."""
         await self._newest.fresh()
         lanes = self._lanes.fitting(fitting)
-        if len(lanes) > PROBED_MAX:
+        if len(lanes) > PROBED_MAX or self._lanes.has_gaps:
             await self._all.fresh()
         elif lanes:
             began = monotonic()
             asked = list(lanes)
-            heads = await work.heads_of_lanes(self._statements, asked)
+            heads = await stored.heads_of_lanes(self._statements, asked)
             self._lanes.looked(asked, heads, began)
 
     def looked(self, lanes: Iterable[int], heads: dict[int, int], began: float) -> None:
         """What a claim saw of the lanes it looked at."""
         self._lanes.looked(lanes, heads, began)
 
-    async def fitting_of_users(self, fitting: Fitting, user_ids: Sequence[int]) -> list[int]:
-        """The lanes that the offer fits in which jobs of these users wait, some seconds old."""
+    async def fitting_of_users(
+        self, fitting: Fitting, user_ids: Sequence[int], *, fresh: bool = False
+    ) -> list[int]:
+        """The lanes that the offer fits in which jobs of these users wait, some seconds old unless
+        they are to be `fresh`."""
         now = monotonic()
         known = self._lanes_of_user
         stale = [
             user_id
             for user_id in user_ids
-            if now - known.get(user_id, (0.0,))[0] > LANES_OF_USER_SECONDS
+            if fresh or now - known.get(user_id, (0.0,))[0] > LANES_OF_USER_SECONDS
         ]
         if stale:
-            found = await work.lanes_of_users(self._statements, stale)
+            found = await stored.lanes_of_users(self._statements, stale)
             await self.learn({lane for lanes in found.values() for lane in lanes})
             for user_id in stale:
                 known[user_id] = now, found.get(user_id, set())
@@ -232,7 +247,7 @@ class Queue:
         """Find out what lanes need that are not known here."""
         unknown = [lane for lane in lanes if lane not in self._lanes]
         if unknown:
-            self._lanes.learn(await work.lanes_by_id(self._statements, unknown))
+            self._lanes.learn(await stored.lanes_by_id(self._statements, unknown))
 
     def _on_waiting(self, signal: Waiting) -> None:
         self.keep_finish_tag(signal.kind, signal.user_id, signal.finish_tag)
@@ -249,7 +264,12 @@ class Queue:
         self._started(signal.kind, signal.worker_id, signal.rank)
 
     async def _read_newest(self) -> None:
-        self._lanes.learn(await work.lanes_after(self._statements, self._lanes.newest))
+        seen_to, lanes = await stored.lanes_asked(
+            self._statements, self._seen_to, FORGOTTEN_SECONDS
+        )
+        self._lanes.learn(lanes)
+        self._seen_to = seen_to
+        await self.learn(self._lanes.unheard())
 
     async def _read_all(self) -> None:
         after = 0
@@ -260,7 +280,7 @@ class Queue:
     async def _read_live(self, after: int) -> int:
         """Read the next live lanes; the last one's number, 0 at the end."""
         began = monotonic()
-        heads = await work.live_lanes(self._statements, after, SWEPT_LANES)
+        heads = await stored.live_lanes(self._statements, after, SWEPT_LANES)
         last = max(heads) if len(heads) == SWEPT_LANES else None
         await self.learn(heads)
         self._lanes.looked({*self._lanes.live(after, last), *heads}, heads, began)

@@ -3,6 +3,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from random import choice
 from time import monotonic
@@ -70,12 +71,18 @@ async def pop(horde: "Horde", owner: "Account", said: AnyPop, address: str) -> P
 async def _claim(horde: "Horde", owner: "Account", entry: Entry) -> list[ClaimedJob]:
     """Ask the database; look again, with fresh eyes, before taking "nothing" for an answer."""
     favoured_users = [owner.id, *policy.priority_user_ids(entry.pop.priority_usernames)]
+    # Only these find jobs of favoured users where they would find none of others.
+    favours = entry.record.maintenance or entry.fitting_favoured is not entry.fitting
     blocked_words = entry.kind.blocked_words(entry.pop)
+    in_vain: set[int] = set()
     for look in range(LOOKS_MAX):
         if look > 0:
             await horde.queue.look(entry.fitting)
-        favoured = await horde.queue.fitting_of_users(entry.fitting_favoured, favoured_users)
-        terms = _terms(horde, entry, favoured, screened=bool(blocked_words))
+        favoured = await horde.queue.fitting_of_users(
+            entry.fitting_favoured, favoured_users, fresh=favours and look == 1
+        )
+        favoured = [lane for lane in favoured if lane not in in_vain]
+        terms = _terms(horde, entry, favoured, in_vain, screened=bool(blocked_words))
         if not terms:
             if look > 0:
                 return []
@@ -100,20 +107,27 @@ async def _claim(horde: "Horde", owner: "Account", entry: Entry) -> list[Claimed
         if jobs:
             return jobs
         if look > 0 and not await work.anything_waiting(horde.statements, claim):
-            return []
-        if look > 1:
+            in_vain.update(each.lane for each in terms)
+            if not _terms(horde, entry, favoured, in_vain, screened=bool(blocked_words)):
+                return []
+        elif look > 1:
             await asyncio.sleep(0.002 * look)
     return []
 
 
 def _terms(
-    horde: "Horde", entry: Entry, favoured: Sequence[int], *, screened: bool
+    horde: "Horde",
+    entry: Entry,
+    favoured: Sequence[int],
+    in_vain: AbstractSet[int],
+    *,
+    screened: bool,
 ) -> list[LaneTerms]:
-    """The lanes that the worker fits, each on the terms of a model drawn for it; for a worker that
-    rests, only those of its favoured users."""
-    general = (
-        [] if entry.record.maintenance else horde.queue.fitting(entry.fitting, screened=screened)
-    )
+    """The lanes that the worker fits and has not looked at in vain, each on the terms of a model
+    drawn for it; for a worker that rests, only those of its favoured users."""
+    general = []
+    if not entry.record.maintenance:
+        general = horde.queue.fitting(entry.fitting, screened=screened, without=in_vain)
     terms = [_lane_terms(horde, entry, lane, general=True) for lane in general]
     if favoured:
         known = set(general)

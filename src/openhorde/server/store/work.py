@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Work: jobs claimed, delivered and given up; the lanes they wait in."""
+"""Work: jobs claimed, delivered and given up."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,6 @@ import asyncpg
 
 from openhorde.server.domain.ledger import Transfer
 from openhorde.server.domain.lives import Faults
-from openhorde.server.domain.needs import Needs
 from openhorde.server.store.kudos import columns
 from openhorde.server.store.statements import Statements
 
@@ -157,71 +156,6 @@ async def blocked_requests(
 ) -> int:
     """How many requests at the front of the lanes have one of the words in their prompt."""
     return int(await statements.value("blocked_requests", lanes, blocked_words))
-
-
-async def live_lanes(statements: Statements, after: int, count: int) -> dict[int, int]:
-    """The next so many lanes after the given one in which jobs wait, with the rank at the head of
-    each."""
-    rows = await statements.rows("live_lanes", after, count)
-    return {row["lane"]: row["rank"] for row in rows}
-
-
-async def heads_of_lanes(statements: Statements, lanes: Sequence[int]) -> dict[int, int]:
-    """The rank at the head of each of the lanes in which jobs wait."""
-    rows = await statements.rows("heads_of_lanes", lanes)
-    return {row["lane"]: row["rank"] for row in rows}
-
-
-async def lanes_of_users(statements: Statements, user_ids: Sequence[int]) -> dict[int, set[int]]:
-    """The lanes in which jobs of each of the users wait."""
-    found: dict[int, set[int]] = {}
-    for row in await statements.rows("lanes_of_users", user_ids):
-        found.setdefault(row["user_id"], set()).add(row["lane"])
-    return found
-
-
-async def lanes_after(statements: Statements, lane: int) -> dict[int, Needs]:
-    """What the lanes need that were made after the given one."""
-    return _needs(await statements.rows("lanes_after", lane))
-
-
-async def lanes_by_id(statements: Statements, lanes: Sequence[int]) -> dict[int, Needs]:
-    """What the given lanes need."""
-    return _needs(await statements.rows("lanes_by_id", list(lanes)))
-
-
-async def prune_lanes(statements: Statements, unused_since: datetime) -> None:
-    """Forget lanes that nobody has asked for since then and that nothing is in."""
-    await statements.run("prune_lanes", unused_since)
-
-
-def _needs(rows: Iterable[asyncpg.Record]) -> dict[int, Needs]:
-    return {
-        row["id"]: Needs(
-            kind=row["kind"],
-            words=tuple(row["words"]),
-            sizes=tuple(sorted(row["sizes"].items())),
-            models=tuple(row["models"]),
-            workers=tuple(row["workers"]),
-            workers_excluded=row["workers_excluded"],
-        )
-        for row in rows
-    }
-
-
-async def open_lane(statements: Statements, needs: Needs) -> int:
-    """The number of the lane for these needs; made if it is new."""
-    number = await statements.value(
-        "open_lane",
-        needs.kind,
-        needs.signature(),
-        needs.words,
-        dict(needs.sizes),
-        needs.models,
-        needs.workers,
-        needs.workers_excluded,
-    )
-    return int(number)
 
 
 @dataclass(frozen=True, slots=True)

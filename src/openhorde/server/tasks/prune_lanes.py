@@ -4,7 +4,7 @@
 from datetime import timedelta
 
 from openhorde.server.actions.horde import Horde
-from openhorde.server.store import work
+from openhorde.server.store import lanes
 
 KEPT = timedelta(days=1)
 """Far longer than any server trusts what it remembers of a lane's number."""
@@ -12,4 +12,4 @@ KEPT = timedelta(days=1)
 
 async def run(horde: Horde) -> None:
     """Forget every lane that nobody has asked for in a day and that nothing is in."""
-    await work.prune_lanes(horde.statements, horde.clock.now() - KEPT)
+    await lanes.prune_lanes(horde.statements, horde.clock.now() - KEPT)

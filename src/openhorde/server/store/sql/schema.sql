@@ -26,6 +26,8 @@ create table users (
 );
 
 -- A lane is a set of equal needs: its waiting jobs differ in rank only. `sizes` maps names to numbers.
+-- `asked_in` is the transaction that asked for it last: the one thing by which a process can tell
+-- which lanes it may not have seen, as numbers and times are not committed in their order.
 create table lanes (
     id integer generated always as identity primary key,
     kind text not null,
@@ -35,8 +37,10 @@ create table lanes (
     models text[] not null,
     workers text[] not null,
     workers_excluded boolean not null,
-    used_at timestamptz not null default now()
+    used_at timestamptz not null default now(),
+    asked_in xid8 not null default pg_current_xact_id()
 );
+create index lanes_by_asking on lanes (asked_in);
 
 -- No foreign keys on the hot tables: checking one locks the shared row it points to.
 create table requests (
