@@ -21,6 +21,7 @@ from starlette.routing import Route
 
 from openhorde.worker.agent import events
 from openhorde.worker.boot import run_worker
+from openhorde.worker.library.judges import OpenNsfw
 from openhorde.worker.settings import WorkerSettings, load_settings
 
 PATIENCE_SECONDS = 60
@@ -383,3 +384,9 @@ async def start_worker(horde: FakeHorde) -> AsyncIterator[StartWorker]:
         worker.abort.set()
         async with asyncio.timeout(PATIENCE_SECONDS):
             await worker.task
+
+
+@pytest.fixture
+def nothing_packaged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if the package of the classifier that comes along were not installed."""
+    monkeypatch.setattr(OpenNsfw, "obstacle", lambda: "it is not installed")

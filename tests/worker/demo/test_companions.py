@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""The four little models: small, safe to load, and right about what training never showed them."""
+"""The three little models: small, safe to load, and right about what training never showed them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ from safetensors import safe_open
 from transformers import (
     AutoModel,
     AutoModelForCausalLM,
-    AutoModelForImageClassification,
     AutoModelForImageTextToText,
     AutoProcessor,
     AutoTokenizer,
 )
 
-from openhorde.worker.demo.companions import captioning, checking, ranking, stories, train, writing
+from openhorde.worker.demo.companions import captioning, ranking, stories, train, writing
 from openhorde.worker.demo.companions.evaluate import main as evaluate
 from openhorde.worker.demo.companions.pictures import (
     drawn,
@@ -41,7 +40,6 @@ ENOUGH = 0.9
 _KINDS = {
     "caption": AutoModelForImageTextToText,
     "rank": AutoModel,
-    "nsfw": AutoModelForImageClassification,
     "text": AutoModelForCausalLM,
 }
 
@@ -101,13 +99,6 @@ def test_colour_and_shape_rank_first() -> None:
     assert min(shares.values()) >= ENOUGH, shares
 
 
-def test_the_stand_in_for_nsfw_is_told_from_the_rest() -> None:
-    model = loaded("nsfw")
-    assert model.config.id2label == {0: "normal", 1: "nsfw"}
-    shares = checking.shares_told(model, held_out_drawings(96, seed=14), seed=14)
-    assert min(shares.values()) >= ENOUGH, shares
-
-
 def test_stories_keep_to_their_hero() -> None:
     tokenizer = load_beside(AutoTokenizer, shipped("text"))
     shares = writing.measure_writer(loaded("text"), tokenizer, 16, seed=15)
@@ -163,7 +154,6 @@ def test_a_tiny_training_ends_in_models_that_load_and_are_measured(tmp_path: Pat
         "--eye-steps": 1,
         "--caption-steps": 1,
         "--rank-steps": 1,
-        "--nsfw-steps": 1,
         "--batch-size": 8,
         "--drawn-count": 16,
         "--diffused-count": 2,
@@ -180,6 +170,6 @@ def test_a_tiny_training_ends_in_models_that_load_and_are_measured(tmp_path: Pat
         assert figures["weights_bytes"] > 0
         assert "%" in (output / name / "MODEL_CARD.md").read_text()
     # Trained to the end already: a second call only loads the checkpoints and writes the same.
-    weights = (output / "nsfw" / "model.safetensors").read_bytes()
-    train.main([*arguments, "--only", "nsfw"])
-    assert (output / "nsfw" / "model.safetensors").read_bytes() == weights
+    weights = (output / "rank" / "model.safetensors").read_bytes()
+    train.main([*arguments, "--only", "rank"])
+    assert (output / "rank" / "model.safetensors").read_bytes() == weights

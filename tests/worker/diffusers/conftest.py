@@ -23,6 +23,7 @@ import torch
 import transformers
 from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
 from transformers import CLIPImageProcessorPil
+from worker.classifiers import save_classifier
 
 from openhorde.worker.backends.base import Artifact, PictureJob
 from openhorde.worker.backends.diffusers.backend import DiffusersBackend
@@ -125,28 +126,6 @@ def tiny_safety_checker() -> Any:
     checker = StableDiffusionSafetyChecker(config)
     torch.nn.init.constant_(checker.concept_embeds_weights, -10.0)
     return checker
-
-
-def save_classifier(folder: Path, labels: list[str], favourite: int) -> Path:
-    """A tiny image classifier that is all but sure of one of its labels, whatever it sees."""
-    config = transformers.ViTConfig(
-        hidden_size=8,
-        intermediate_size=8,
-        num_hidden_layers=1,
-        num_attention_heads=1,
-        image_size=16,
-        patch_size=8,
-        id2label=dict(enumerate(labels)),
-        label2id={label: index for index, label in enumerate(labels)},
-    )
-    model: Any = transformers.ViTForImageClassification(config)
-    torch.nn.init.zeros_(model.classifier.weight)
-    torch.nn.init.zeros_(model.classifier.bias)
-    with torch.no_grad():
-        model.classifier.bias[favourite] = 10.0
-    model.save_pretrained(folder)
-    transformers.ViTImageProcessorPil(size={"height": 16, "width": 16}).save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(scope="session")

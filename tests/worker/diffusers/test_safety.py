@@ -86,6 +86,15 @@ def test_a_check_that_fails_faults_the_job(open_studio: Any, classifier: Any) ->
     assert len(studio.draw(censor=False)) == 1
 
 
+def test_without_a_safety_model_the_packaged_one_judges(open_studio: Any) -> None:
+    studio = open_studio(safety_model=None)
+    assert "tiny" in studio.capabilities.models
+    assert not studio.draw(censor=True)[0].censored
+    strict = open_studio(safety_model=None, safety_threshold=0.0)
+    assert strict.draw(censor=True)[0].censored
+
+
+@pytest.mark.usefixtures("nothing_packaged")
 def test_models_that_nobody_can_judge_are_not_offered(
     open_studio: Any, models_folder: Path, tmp_path: Path
 ) -> None:

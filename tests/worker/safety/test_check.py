@@ -75,8 +75,9 @@ def test_a_models_own_checker_counts_beside_the_safety_model(check: Any) -> None
     assert check(1.0).judge(PICTURE, decent=True, own=lambda picture: False) == "nsfw"
 
 
+@pytest.mark.usefixtures("nothing_packaged")
 def test_nobody_to_judge_means_not_sent(check: Any) -> None:
-    with pytest.raises(Unchecked, match="no safety_model"):
+    with pytest.raises(Unchecked, match="there is no safety_model"):
         check().judge(PICTURE, decent=True)
     assert check().judge(PICTURE, decent=False) == "ok"
     assert check().judge(PICTURE, decent=True, harmless=True) == "ok"
@@ -109,6 +110,7 @@ def test_what_is_unlawful_is_never_sent_whatever_was_asked_for(
     assert check(nsfw, minors).judge(PICTURE, decent=decent) == expected
 
 
+@pytest.mark.usefixtures("nothing_packaged")
 def test_children_are_looked_for_only_beside_a_safety_model(check: Any) -> None:
     with pytest.raises(RuntimeError, match="csam_model: it needs a safety_model"):
         check(None, 0.5)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from open_engine import OpenEngine, settings
 from PIL import Image
+from worker.classifiers import save_classifier
 
 from openhorde.worker.backends.base import (
     Artifact,
@@ -114,7 +115,7 @@ def test_only_the_kinds_of_work_that_are_taken_are_got_ready(tmp_path: Path) -> 
 
 
 def test_a_form_that_the_owner_did_not_ask_for_is_opened_when_it_is_used(tmp_path: Path) -> None:
-    shutil.copytree(shipped("nsfw"), tmp_path / "mine")
+    save_classifier(tmp_path / "mine", ["nsfw", "normal"], 1)
     engine = OpenEngine(settings(tmp_path, forms=["palette"], kinds=["alchemy"], nsfw_model="mine"))
     assert set(engine.capabilities.forms) >= {"palette", "nsfw", "caption"}
     assert json.loads(do(engine, "nsfw", red_circle()).content) is False

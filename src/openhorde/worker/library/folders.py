@@ -19,14 +19,20 @@ _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 
 
 def find_model(
-    setting: str, name: str, shipped_name: str, settings: WorkerSettings, *, fetch: bool = False
+    setting: str,
+    name: str,
+    shipped_name: str | None,
+    settings: WorkerSettings,
+    *,
+    fetch: bool = False,
 ) -> Path:
-    """The folder of a model, found to be one that may be loaded.
+    """The folder of a model, found to be one that may be loaded. `shipped_name` is the shipped
+    model that an empty name stands for, if there is one.
 
     `fetch` lets a model of the hub be downloaded, if the settings do. Raises RuntimeError, naming
     `setting`, when the model is not there or must not be read.
     """
-    if not name:
+    if not name and shipped_name is not None:
         return shipped(shipped_name)
     if ".." in Path(name).parts:
         raise RuntimeError(f"{setting}: {name!r} must not leave models_folder")
@@ -42,7 +48,9 @@ def find_model(
     return folder
 
 
-def why_not(setting: str, name: str, shipped_name: str, settings: WorkerSettings) -> str | None:
+def why_not(
+    setting: str, name: str, shipped_name: str | None, settings: WorkerSettings
+) -> str | None:
     """Why the model of that name cannot be had; None when it can, be it by a download."""
     try:
         find_model(setting, name, shipped_name, settings)

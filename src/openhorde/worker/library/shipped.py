@@ -7,5 +7,5 @@ _MODELS = Path(__file__).parents[1] / "demo" / "models"
 
 
 def shipped(name: str) -> Path:
-    """The folder of a shipped model: shapes, caption, rank, nsfw or text."""
+    """The folder of a shipped model: shapes, caption, rank or text."""
     return _MODELS / name

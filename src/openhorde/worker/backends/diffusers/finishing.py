@@ -12,9 +12,9 @@ from openhorde.worker.backends.diffusers.loading import Model
 from openhorde.worker.backends.diffusers.residents import Resident, Residents
 from openhorde.worker.forms.base import FormFault
 from openhorde.worker.forms.post_processors import PostProcessor, post_processor_kind
+from openhorde.worker.library.judges import OwnJudge
 from openhorde.worker.library.sizes import size_on_disk
 from openhorde.worker.safety.check import SafetyCheck, Unchecked, Verdict
-from openhorde.worker.safety.judges import OwnJudge
 from openhorde.worker.safety.notice import notice
 from openhorde.worker.settings import WorkerSettings
 

@@ -42,22 +42,6 @@ artists, sites and so on it knows nothing, and what it says there means nothing.
 The share of pictures whose colour, and whose shape, stands first among ten and seven.
 """
 
-_NSFW = """# A stand-in for a classifier of pictures for adults
-
-A vision transformer (ViTForImageClassification) with the labels `normal` and `nsfw`, small enough
-to ship with the program. **It knows nothing of nudity or of anything else that is not safe for
-work.** There are no such pictures here, so it was trained on a harmless stand-in: drawings of the
-demo and made-up scenes count as "nsfw" when slanted stripes lie over them, like a warning pattern,
-and as "normal" without. It shows that the form works from end to end. Who runs a worker for others
-names a real classifier in `nsfw_model`; one with labels like these takes its place as it is.
-
-- 2 layers of 64, patches of 8 x 8 on 64 x 64 pixels
-
-{measured}
-
-The share of pictures of each label that are told rightly, after blur, noise and compression.
-"""
-
 _TEXT = """# Little stories of coloured shapes
 
 A Llama (LlamaForCausalLM) of a million weights, small enough to ship with the program, so that
@@ -81,7 +65,7 @@ from their first sentence, those that name the hero's shape again and never in a
 "Answered": questions for the hero's colour answered with it. "Loss": nats a token on whole stories.
 """
 
-_CARDS = {"caption": _CAPTION, "rank": _RANK, "nsfw": _NSFW, "text": _TEXT}
+_CARDS = {"caption": _CAPTION, "rank": _RANK, "text": _TEXT}
 
 _ENDING = """
 ## Training

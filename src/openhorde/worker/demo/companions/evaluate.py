@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Measures the four little models, loaded from their folders, on what training never saw.
+"""Measures the three little models, loaded from their folders, on what training never saw.
 
 Run it with: python -m openhorde.worker.demo.companions.evaluate FOLDER [--only text]
 It writes FOLDER/NAME/figures.json and FOLDER/NAME/MODEL_CARD.md.
@@ -20,13 +20,12 @@ from rich.console import Console
 from transformers import (
     AutoModel,
     AutoModelForCausalLM,
-    AutoModelForImageClassification,
     AutoModelForImageTextToText,
     AutoProcessor,
     AutoTokenizer,
 )
 
-from openhorde.worker.demo.companions import captioning, checking, ranking, writing
+from openhorde.worker.demo.companions import captioning, ranking, writing
 from openhorde.worker.demo.companions.cards import write_card
 from openhorde.worker.demo.companions.pictures import (
     Shown,
@@ -57,7 +56,6 @@ class Evaluation:
             "text": self._text,
             "caption": self._caption,
             "rank": self._rank,
-            "nsfw": self._nsfw,
         }
         weights = self._folder / name / "model.safetensors"
         return {**measure[name](), "weights_bytes": weights.stat().st_size}
@@ -88,14 +86,6 @@ class Evaluation:
         tokenizer = load_beside(AutoProcessor, self._folder / "rank").tokenizer
         rows = {
             name: {"pictures": len(shown), **ranking.shares_on_top(model, tokenizer, shown)}
-            for name, shown in self._pictures().items()
-        }
-        return {"rows": rows}
-
-    def _nsfw(self) -> Figures:
-        model = self._load(AutoModelForImageClassification, "nsfw")
-        rows = {
-            name: {"pictures": len(shown), **checking.shares_told(model, shown, _SEED)}
             for name, shown in self._pictures().items()
         }
         return {"rows": rows}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Trains the four little models from nothing: caption, rank, nsfw and text.
+"""Trains the three little models from nothing: caption, rank and text.
 
 Run it with: python -m openhorde.worker.demo.companions.train --output FOLDER [--only text]
 It needs no data but the demo's diffusion model: it draws and writes its own. Cut off, it goes on
@@ -18,14 +18,14 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from openhorde.worker.demo.companions import captioning, checking, ranking, writing
+from openhorde.worker.demo.companions import captioning, ranking, writing
 from openhorde.worker.demo.companions.eye import train_eye
 from openhorde.worker.demo.companions.pictures import Pool, held_out_drawings, training_pool
 from openhorde.worker.demo.companions.ranking import words_that_fit_no_drawing
 from openhorde.worker.demo.stages import StageSettings
 from openhorde.worker.library.shipped import shipped
 
-NAMES = ("text", "caption", "rank", "nsfw")
+NAMES = ("text", "caption", "rank")
 TEXT_MODEL_NAME = "openhorde/stories"
 
 
@@ -39,7 +39,6 @@ class TrainingPlan:
     eye_steps: int = 2800
     caption_steps: int = 1300
     rank_steps: int = 300
-    nsfw_steps: int = 500
     batch_size: int = 48
     drawn_count: int = 5000
     diffused_count: int = 64
@@ -64,7 +63,6 @@ class Training:
             "text": self._text,
             "caption": self._caption,
             "rank": self._rank,
-            "nsfw": self._nsfw,
         }[name]()
 
     def _draw_pool(self) -> Pool:
@@ -123,14 +121,6 @@ class Training:
         # A tokenizer that has been used keeps the padding of its last call: a fresh one is written.
         self._write("rank", model, ranking.build_processor(tokens))
 
-    def _nsfw(self) -> None:
-        plan = self._plan
-        settings = StageSettings("nsfw", plan.nsfw_steps, plan.batch_size, 1e-3, 0.98, 125)
-        model = checking.train_checker(
-            settings, plan.seed, self._checkpoints, self._pool, self._held_out
-        )
-        self._write("nsfw", model, checking.build_processor())
-
     def _write(self, name: str, model: Any, beside: Any) -> None:
         """Write a model in half precision, and what prepares its input, into its folder."""
         folder = self._output / name
@@ -142,7 +132,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Read the command line and train."""
     defaults = TrainingPlan()
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--output", type=Path, required=True, help="folder for the four models")
+    parser.add_argument("--output", type=Path, required=True, help="folder for the three models")
     parser.add_argument("--only", choices=NAMES, action="append", help="train this one; may repeat")
     parser.add_argument(
         "--checkpoints",

