@@ -64,7 +64,7 @@ def test_queries_are_described() -> None:
     models = _described(next(each for each in SHOWN if each.name == "get_models"))
     shown = {each["name"]: each for each in models["parameters"]}
     assert shown["type"]["schema"]["enum"] == ["image", "text"]
-    assert shown["min_count"]["schema"] == {"type": "integer"}
+    assert shown["min_count"]["schema"]["type"] == "integer"
     assert all(each["in"] == "query" and not each["required"] for each in shown.values())
 
 

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Alchemy: forms are asked of one picture; each is a job with a result of its own shape."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from msgspec import Meta, Struct, field
 
+from openhorde.wire.bounds import Id, Key, OfferedName, OfferedWords, Picture, PriorityNames
 from openhorde.wire.image import PostProcessor
 from openhorde.wire.requests import GenerationMetadata, Outlook, PriceLine
 
@@ -12,6 +13,8 @@ Interrogation = Literal[
     "caption", "interrogation", "nsfw", "vectorize", "palette", "describe", "aesthetic"
 ]
 Form = Interrogation | PostProcessor
+FORMS_MAX = len(get_args(Interrogation)) + len(get_args(PostProcessor))
+RESULT_CHARACTERS_MAX = 256 << 10
 FormState = Literal["waiting", "processing", "done", "faulted", "cancelled", "partial"]
 
 
@@ -19,14 +22,14 @@ class AskedForm(Struct, kw_only=True):
     """One form to be done, with what it may be told (of a caption, say, `max_length`)."""
 
     name: Form
-    payload: dict[str, Any] | None = None
+    payload: Annotated[dict[Key, Any], Meta(max_length=100)] | None = None
 
 
 class AlchemyRequest(Struct, kw_only=True):
     """Body of `POST interrogate/async`. `source_image` is a URL or base64."""
 
-    source_image: Annotated[str, Meta(min_length=1)]
-    forms: Annotated[list[AskedForm], Meta(min_length=1, max_length=23)]
+    source_image: Picture
+    forms: Annotated[list[AskedForm], Meta(min_length=1, max_length=FORMS_MAX)]
     slow_workers: bool = True
     trusted_workers: bool = False
     dry_run: bool = False
@@ -85,13 +88,13 @@ class AlchemyPop(Struct, kw_only=True):
     A form that this horde does not know is no error: nobody can ask for it.
     """
 
-    name: Annotated[str, Meta(min_length=1)]
-    forms: list[Annotated[str, Meta(max_length=255)]] = field(default_factory=list)
+    name: OfferedName
+    forms: OfferedWords = field(default_factory=list)
     amount: Annotated[int, Meta(ge=1, le=20)] = 1
     bridge_agent: Annotated[str, Meta(max_length=1000)] = "unknown:0:unknown"
     threads: Annotated[int, Meta(ge=1, le=100)] = 1
     max_tiles: Annotated[int, Meta(ge=1, le=256)] = 80
-    priority_usernames: list[str] = field(default_factory=list)
+    priority_usernames: PriorityNames = field(default_factory=list)
     require_upfront_kudos: bool = False
     allow_unsafe_ipaddr: bool | None = None
     allow_unsafe_ip: bool | None = None
@@ -137,8 +140,12 @@ class FormSubmit(Struct, kw_only=True):
     "R2" as the value of an uploaded picture. Who has failed need not send one; `gen_metadata` of
     type `information` then tells why."""
 
-    id: str
-    result: dict[str, Any] | str | None = None
+    id: Id
+    result: (
+        Annotated[dict[Key, Any], Meta(max_length=100)]
+        | Annotated[str, Meta(max_length=RESULT_CHARACTERS_MAX)]
+        | None
+    ) = None
     state: Literal["ok", "censored", "faulted", "csam"] = "ok"
     gen_metadata: Annotated[list[GenerationMetadata], Meta(max_length=50)] = field(
         default_factory=list

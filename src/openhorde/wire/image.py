@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, field
 
+from openhorde.wire.bounds import Key, Picture
+
 Sampler = Literal[
     "k_lms",
     "k_heun",
@@ -76,15 +78,15 @@ class TextualInversion(Struct, kw_only=True, omit_defaults=True):
 class ExtraText(Struct, kw_only=True):
     """A text that a workflow needs, such as the content of a QR code."""
 
-    text: Annotated[str, Meta(min_length=1)]
-    reference: Annotated[str, Meta(min_length=3)]
+    text: Annotated[str, Meta(min_length=1, max_length=5_000)]
+    reference: Annotated[str, Meta(min_length=3, max_length=255)]
 
 
 class ExtraSourceImage(Struct, kw_only=True):
     """One more picture for remixing: base64 or URL, and its weight."""
 
-    image: Annotated[str, Meta(min_length=1)]
-    strength: float = 1.0
+    image: Picture
+    strength: Annotated[float, Meta(ge=-1_000, le=1_000)] = 1.0
 
 
 class ImageStyleParams(Struct, kw_only=True):
@@ -94,25 +96,27 @@ class ImageStyleParams(Struct, kw_only=True):
     cfg_scale: Annotated[float, Meta(ge=0, le=100, description="at most two decimals")] = 5.0
     denoising_strength: Strength | None = None
     hires_fix_denoising_strength: Strength | None = None
-    seed: str | None = None
+    seed: Annotated[str, Meta(max_length=5_000)] | None = None
     seed_variation: Annotated[int, Meta(ge=1, le=1000)] | None = None
     height: SidePixels = 512
     width: SidePixels = 512
-    post_processing: list[PostProcessor] = field(default_factory=list)
+    post_processing: Annotated[list[PostProcessor], Meta(max_length=100)] = field(
+        default_factory=list
+    )
     karras: bool = True
     tiling: bool = False
     hires_fix: bool = False
     clip_skip: Annotated[int, Meta(ge=1, le=12)] | None = None
     facefixer_strength: Annotated[float, Meta(ge=0, le=1)] | None = None
-    loras: list[Lora] = field(default_factory=list)
-    tis: list[TextualInversion] = field(default_factory=list)
+    loras: Annotated[list[Lora], Meta(max_length=100)] = field(default_factory=list)
+    tis: Annotated[list[TextualInversion], Meta(max_length=100)] = field(default_factory=list)
     control_type: ControlType | None = None
     image_is_control: bool = False
     return_control_map: bool = False
     workflow: Literal["qr_code"] | None = None
     transparent: bool = False
-    extra_texts: list[ExtraText] | None = None
-    special: dict[str, Any] | None = None
+    extra_texts: Annotated[list[ExtraText], Meta(max_length=20)] | None = None
+    special: Annotated[dict[Key, Any], Meta(max_length=100)] | None = None
 
 
 class ImageParams(ImageStyleParams, kw_only=True):

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
+from openhorde.wire.bounds import AccountName
 from openhorde.wire.requests import PriceLine
 
 Amount = Annotated[int, Meta(ge=-(10**12), le=10**12)]
@@ -13,7 +14,7 @@ Amount = Annotated[int, Meta(ge=-(10**12), le=10**12)]
 class KudosTransfer(Struct, kw_only=True):
     """Body of `POST kudos/transfer`: `username` is `name#id` or an id."""
 
-    username: str
+    username: AccountName
     amount: Amount = 100
 
 
@@ -26,7 +27,7 @@ class KudosTransferred(Struct, kw_only=True):
 class KudosAward(Struct, kw_only=True):
     """Body of `POST kudos/award`: `username` is `name#id` or an id."""
 
-    username: str
+    username: AccountName
     amount: Amount
 
 

@@ -5,32 +5,48 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, field
 
+from openhorde.wire.bounds import (
+    PICTURE_CHARACTERS_MAX,
+    PICTURES_MAX,
+    PROMPT_CHARACTERS_MAX,
+    ModelNames,
+    WorkerNames,
+)
 from openhorde.wire.image import ExtraSourceImage, ImageParams, SourceProcessing
 
 
 class ImageRequest(Struct, kw_only=True):
     """Body of `POST generate/async`."""
 
-    prompt: Annotated[str, Meta(min_length=1, description="positive ### negative")]
+    prompt: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=PROMPT_CHARACTERS_MAX,
+            description="positive ### negative",
+        ),
+    ]
     params: ImageParams = field(default_factory=ImageParams)
-    models: list[str] = field(default_factory=lambda: ["stable_diffusion"])
+    models: ModelNames = field(default_factory=lambda: ["stable_diffusion"])
     nsfw: bool = True
     censor_nsfw: bool = True
     trusted_workers: bool = False
     validated_backends: bool = False
     slow_workers: bool = True
     extra_slow_workers: bool = False
-    workers: list[str] = field(default_factory=list)
+    workers: WorkerNames = field(default_factory=list)
     worker_blacklist: bool = False
-    source_image: str | None = None
+    source_image: Annotated[str, Meta(max_length=PICTURE_CHARACTERS_MAX)] | None = None
     source_processing: SourceProcessing = "img2img"
-    source_mask: str | None = None
-    extra_source_images: list[ExtraSourceImage] = field(default_factory=list)
+    source_mask: Annotated[str, Meta(max_length=PICTURE_CHARACTERS_MAX)] | None = None
+    extra_source_images: Annotated[list[ExtraSourceImage], Meta(max_length=PICTURES_MAX)] = field(
+        default_factory=list
+    )
     r2: bool = True
     shared: bool = False
     replacement_filter: bool = True
     dry_run: bool = False
-    proxied_account: str | None = None
+    proxied_account: Annotated[str, Meta(max_length=255)] | None = None
     disable_batching: bool = False
     allow_downgrade: bool = False
     webhook: Annotated[str, Meta(min_length=10, max_length=1024)] | None = None

@@ -9,6 +9,18 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, field
 
+from openhorde.wire.bounds import (
+    MODELS_MAX,
+    PICTURES_MAX,
+    TEXT_CHARACTERS_MAX,
+    Blacklist,
+    Id,
+    Key,
+    ModelNames,
+    OfferedName,
+    PriorityNames,
+    WorkerNames,
+)
 from openhorde.wire.requests import GenerationMetadata, Note, RequestCheck
 from openhorde.wire.work import WorkerMessage
 
@@ -31,14 +43,18 @@ class TextSampling(Struct, kw_only=True, omit_defaults=True):
     smoothing_factor: Annotated[float, Meta(ge=0, le=10)] = 0.0
     dynatemp_range: Annotated[float, Meta(ge=0, le=5)] = 0.0
     dynatemp_exponent: Annotated[float, Meta(ge=0, le=5)] = 1.0
-    sampler_order: list[int] | None = None
+    sampler_order: (
+        Annotated[list[Annotated[int, Meta(ge=-1_000, le=1_000)]], Meta(max_length=100)] | None
+    ) = None
     singleline: bool | None = None
     use_default_badwordsids: bool | None = None
     frmtadsnsp: bool | None = None
     frmtrmblln: bool | None = None
     frmtrmspch: bool | None = None
     frmttriminc: bool | None = None
-    stop_sequence: list[str] | None = None
+    stop_sequence: (
+        Annotated[list[Annotated[str, Meta(max_length=10_000)]], Meta(max_length=1_000)] | None
+    ) = None
 
 
 class TextParams(TextSampling, kw_only=True, omit_defaults=True):
@@ -52,19 +68,21 @@ class TextParams(TextSampling, kw_only=True, omit_defaults=True):
 class TextRequest(Struct, kw_only=True):
     """Body of `POST generate/text/async`. `models` empty means any."""
 
-    prompt: str
+    prompt: Annotated[str, Meta(max_length=TEXT_CHARACTERS_MAX)]
     params: TextParams = field(default_factory=TextParams)
-    models: list[str] = field(default_factory=list)
-    softprompt: Annotated[str, Meta(min_length=1)] | None = None
+    models: ModelNames = field(default_factory=list)
+    softprompt: Annotated[str, Meta(min_length=1, max_length=10_000)] | None = None
     trusted_workers: bool = False
     validated_backends: bool = False
     slow_workers: bool = True
     extra_slow_workers: bool = False
-    workers: list[str] = field(default_factory=list)
+    workers: WorkerNames = field(default_factory=list)
     worker_blacklist: bool = False
-    extra_source_images: list[dict[str, Any]] = field(default_factory=list)
+    extra_source_images: Annotated[
+        list[Annotated[dict[Key, Any], Meta(max_length=20)]], Meta(max_length=PICTURES_MAX)
+    ] = field(default_factory=list)
     dry_run: bool = False
-    proxied_account: str | None = None
+    proxied_account: Annotated[str, Meta(max_length=255)] | None = None
     disable_batching: bool = False
     allow_downgrade: bool = False
     webhook: Annotated[str, Meta(min_length=10, max_length=1024)] | None = None
@@ -93,19 +111,23 @@ class TextStatus(RequestCheck, kw_only=True):
 class TextPop(Struct, kw_only=True):
     """Body of `POST generate/text/pop`: who asks and what it can do."""
 
-    name: Annotated[str, Meta(min_length=1)]
-    models: list[Annotated[str, Meta(min_length=1, max_length=255)]] = field(default_factory=list)
+    name: OfferedName
+    models: Annotated[
+        list[Annotated[str, Meta(min_length=1, max_length=255)]], Meta(max_length=MODELS_MAX)
+    ] = field(default_factory=list)
     bridge_agent: Annotated[str, Meta(max_length=1000)] = "unknown:0:unknown"
     nsfw: bool = True
     threads: Annotated[int, Meta(ge=1, le=50)] = 1
     amount: Annotated[int, Meta(ge=1, le=20)] = 1
     max_length: Annotated[int, Meta(ge=1, le=2**31 - 1)] = 512
     max_context_length: Annotated[int, Meta(ge=1, le=2**31 - 1)] = 2048
-    softprompts: list[Annotated[str, Meta(max_length=1000)]] = field(default_factory=list)
-    priority_usernames: list[str] = field(default_factory=list)
+    softprompts: Annotated[list[Annotated[str, Meta(max_length=1000)]], Meta(max_length=1_000)] = (
+        field(default_factory=list)
+    )
+    priority_usernames: PriorityNames = field(default_factory=list)
     require_upfront_kudos: bool = False
     extra_slow_worker: bool = False
-    blacklist: list[str] = field(default_factory=list)
+    blacklist: Blacklist = field(default_factory=list)
     allow_unsafe_ipaddr: bool | None = None
     allow_unsafe_ip: bool | None = None
     wait: Annotated[
@@ -156,8 +178,8 @@ class TextJob(Struct, kw_only=True):
 class TextSubmit(Struct, kw_only=True):
     """Body of `POST generate/text/submit`."""
 
-    id: str
-    generation: str = ""
+    id: Id
+    generation: Annotated[str, Meta(max_length=TEXT_CHARACTERS_MAX)] = ""
     seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
     state: Literal["ok", "censored", "faulted", "csam"] = "ok"
     gen_metadata: Annotated[list[GenerationMetadata], Meta(max_length=50)] = field(

@@ -5,6 +5,15 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
+from openhorde.wire.bounds import (
+    MODELS_MAX,
+    PICTURE_CHARACTERS_MAX,
+    Blacklist,
+    Id,
+    OfferedName,
+    OfferedWords,
+    PriorityNames,
+)
 from openhorde.wire.image import ExtraSourceImage, ImagePayload, SourceProcessing
 from openhorde.wire.requests import GenerationMetadata
 
@@ -12,17 +21,19 @@ from openhorde.wire.requests import GenerationMetadata
 class ImagePop(Struct, kw_only=True):
     """Body of `POST generate/pop`: who asks and what it can do. `max_pixels` is width x height."""
 
-    name: Annotated[str, Meta(min_length=1)]
-    models: list[Annotated[str, Meta(min_length=3, max_length=255)]] = field(default_factory=list)
+    name: OfferedName
+    models: Annotated[
+        list[Annotated[str, Meta(min_length=3, max_length=255)]], Meta(max_length=MODELS_MAX)
+    ] = field(default_factory=list)
     bridge_agent: Annotated[str, Meta(max_length=1000)] = "unknown:0:unknown"
     nsfw: bool = True
     threads: Annotated[int, Meta(ge=1, le=50)] = 1
     amount: Annotated[int, Meta(ge=1, le=20)] = 1
-    priority_usernames: list[str] = field(default_factory=list)
+    priority_usernames: PriorityNames = field(default_factory=list)
     require_upfront_kudos: bool = False
     extra_slow_worker: bool = False
     max_pixels: Annotated[int, Meta(ge=1, le=2**31 - 1)] = 262_144
-    blacklist: list[str] = field(default_factory=list)
+    blacklist: Blacklist = field(default_factory=list)
     allow_img2img: bool = True
     allow_painting: bool = True
     allow_unsafe_ipaddr: bool | None = None
@@ -33,11 +44,11 @@ class ImagePop(Struct, kw_only=True):
     allow_lora: bool = False
     limit_max_steps: bool = False
     control_types: Annotated[
-        list[Annotated[str, Meta(max_length=255)]] | None,
+        OfferedWords | None,
         Meta(description="the control types it can follow; null: all that its agent knows"),
     ] = None
     post_processors: Annotated[
-        list[Annotated[str, Meta(max_length=255)]] | None,
+        OfferedWords | None,
         Meta(description="the post-processors it has; null: all that its agent knows"),
     ] = None
     wait: Annotated[
@@ -103,8 +114,8 @@ ResultState = Literal["ok", "censored", "faulted", "csam"]
 class ImageSubmit(Struct, kw_only=True):
     """Body of `POST generate/submit`: `generation` is "R2" after an upload, or base64."""
 
-    id: str
-    generation: str = ""
+    id: Id
+    generation: Annotated[str, Meta(max_length=PICTURE_CHARACTERS_MAX)] = ""
     state: ResultState = "ok"
     seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
     censored: bool = False
@@ -122,9 +133,9 @@ class Rewarded(Struct, kw_only=True):
 class StepReport(Struct, kw_only=True):
     """Body of `POST generate/progress`: how far the job `id` is."""
 
-    id: str
-    step: Annotated[int, Meta(ge=0)]
-    steps: Annotated[int, Meta(ge=1)]
+    id: Id
+    step: Annotated[int, Meta(ge=0, le=1_000_000)]
+    steps: Annotated[int, Meta(ge=1, le=1_000_000)]
 
 
 class StepsHeard(Struct, kw_only=True):

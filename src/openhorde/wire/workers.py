@@ -66,7 +66,7 @@ class WorkerEdit(Struct, kw_only=True, omit_defaults=True):
     """Body and answer of `PUT workers/{id}`: only what is to change, or has changed."""
 
     maintenance: bool | None = None
-    maintenance_msg: str | None = None
+    maintenance_msg: Annotated[str, Meta(max_length=10_000)] | None = None
     paused: bool | None = None
     info: Annotated[str, Meta(max_length=1000)] | None = None
     name: Annotated[str, Meta(min_length=5, max_length=100)] | None = None

@@ -11,6 +11,7 @@ from openhorde.server.actions import kudos as actions
 from openhorde.server.actions.history import Line
 from openhorde.server.api.operations import Bucket, Call, Limit, Operation, Who
 from openhorde.server.store import chain
+from openhorde.wire.bounds import AccountName
 from openhorde.wire.kudos import (
     HistoryEntry,
     KudosAward,
@@ -28,8 +29,8 @@ ROOTS_MAX = 1000
 class HistoryQuery(Struct, kw_only=True):
     """Which page: `before` is the `next` of the page before. `user` is for moderators."""
 
-    user: str | None = None
-    before: Annotated[str, Meta(pattern=r"^[0-9]{1,18}-[0-9]{1,9}$")] | None = None
+    user: AccountName | None = None
+    before: Annotated[str, Meta(pattern=r"^[0-9]{1,18}-[0-9]{1,9}$", max_length=28)] | None = None
     limit: Annotated[int, Meta(ge=1, le=100)] = 50
 
 

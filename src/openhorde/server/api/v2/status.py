@@ -4,9 +4,9 @@
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from openhorde import __version__
 from openhorde.server.api.operations import Answer, Call, Limit, Operation, Who
@@ -25,12 +25,15 @@ DATABASE_SECONDS_MAX = 2.0
 _MEGA = 1_000_000
 
 
+Count = Annotated[int, Meta(ge=-(2**31), lt=2**31)]
+
+
 class ModelsQuery(Struct, kw_only=True):
     """Which models: of one type; served by so many threads; known to the reference or not."""
 
     type: ModelType = "image"
-    min_count: int | None = None
-    max_count: int | None = None
+    min_count: Count | None = None
+    max_count: Count | None = None
     model_state: Literal["known", "custom", "all"] = "all"
 
 

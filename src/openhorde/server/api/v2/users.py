@@ -20,8 +20,8 @@ PAGE_LAST = 10_000
 class UsersQuery(Struct, kw_only=True):
     """Which page of the users, 25 to a page; `sort` is kudos (richest first) or age."""
 
-    page: Annotated[int, Meta(ge=1)] = 1
-    sort: str = "kudos"
+    page: Annotated[int, Meta(ge=1, le=2**63 - 1)] = 1
+    sort: Annotated[str, Meta(max_length=100)] = "kudos"
 
 
 async def get_find_user(call: Call) -> UserDetails:

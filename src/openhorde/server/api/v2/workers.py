@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Workers: who is there, what one of them can do; owners and moderators change them."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from openhorde.server.actions import workers as actions
 from openhorde.server.api.operations import Bucket, Call, Limit, Operation, Who, uuid_of
@@ -18,7 +18,7 @@ class WorkersQuery(Struct, kw_only=True):
     """Which workers: of one type, or with some letters in their name."""
 
     type: Literal["image", "text", "interrogation"] | None = None
-    name: str | None = None
+    name: Annotated[str, Meta(max_length=255)] | None = None
 
 
 async def get_workers(call: Call) -> list[WorkerDetails]:

@@ -20,6 +20,7 @@ PAINTING: Final = frozenset({"inpainting", "outpainting"})
 EXTRA_SOURCE_IMAGES_MAX: Final = 5
 EXTRA_SOURCE_IMAGES_MAX_UNTRUSTED: Final = 1
 PROMPT_WORDS_MAX: Final = 7500
+SPECIAL_BYTES_MAX: Final = 10_000
 LORAS_MAX: Final = 5
 TEXTUAL_INVERSIONS_MAX: Final = 20
 UPSCALERS_MAX: Final = 1
@@ -172,8 +173,13 @@ def _check_special(request: ImageRequest, requester: Requester) -> None:
             raise Refusal("SpecialForbidden", model=name)
         if request.params.special is None:
             raise Refusal("SpecialMissingPayload", model=name)
-    if request.params.special is not None and not requester.special:
+    if request.params.special is None:
+        return
+    if not requester.special:
         raise Refusal("SpecialFieldNeedsSpecialUser", field="params.special")
+    size = len(msgspec.json.encode(request.params.special))
+    if size > SPECIAL_BYTES_MAX:
+        raise Refusal("TooLong", field="params.special", maximum=SPECIAL_BYTES_MAX, given=size)
 
 
 def _check_sources(request: ImageRequest) -> None:
