@@ -93,6 +93,17 @@ def test_settings_are_read_by_boot_alone() -> None:
             assert "os.environ" not in path.read_text(), path
 
 
+def test_http_is_spoken_by_clients_with_bounds_alone() -> None:
+    for path, tree in modules():
+        if path == SOURCE / "incoming" / "answers.py":
+            continue
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                called = ast.unparse(node.func)
+                assert called not in ("httpx.Client", "httpx.AsyncClient"), f"{path}:{node.lineno}"
+                assert not re.fullmatch(r"httpx\.(get|post|put|stream|request)", called), path
+
+
 def test_every_named_statement_is_used() -> None:
     code = "".join(path.read_text() for path in SOURCE.rglob("*.py"))
     for path in sorted(SOURCE.rglob("*.sql")):

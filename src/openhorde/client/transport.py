@@ -14,6 +14,7 @@ import msgspec
 from httpx_sse import EventSource, ServerSentEvent, SSEError, aconnect_sse
 
 from openhorde.client.errors import HordeError, HordeUnreachable, PictureUnreachable
+from openhorde.incoming.answers import AnswerRefused, bounded_client
 from openhorde.wire.errors import Error
 
 Answer = TypeVar("Answer")
@@ -47,7 +48,7 @@ class Transport:
         self.headers = {"apikey": api_key, "Client-Agent": client_agent}
         self.outage_seconds = outage_seconds
         self.sleep = sleep
-        self._http = httpx.AsyncClient(
+        self._http = bounded_client(
             timeout=httpx.Timeout(CALL_SECONDS_MAX, connect=CONNECT_SECONDS_MAX),
             # Each watched request holds one: with a limit, many would leave none for other calls.
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
@@ -138,7 +139,7 @@ class Transport:
                 async with aclosing(source.aiter_sse()) as events:
                     async for event in events:
                         yield event
-        except SSEError as error:
+        except (SSEError, AnswerRefused) as error:
             raise NoStream(str(error)) from error
         except httpx.TransportError as error:
             absent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
@@ -214,6 +215,8 @@ class Transport:
             )
         except httpx.InvalidURL as error:
             raise HordeError(0, None, f"{url!r} is not a URL ({error}).") from error
+        except AnswerRefused as error:
+            raise HordeError(0, None, f"{self.url} cannot be understood: {error}.") from error
         except httpx.TransportError as error:
             reason = str(error) or type(error).__name__
             raise HordeUnreachable(self.url, reason) from error

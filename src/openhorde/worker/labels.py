@@ -29,7 +29,7 @@ LABEL_WORDS = {
 GROUPS: Sequence[tuple[str, Sequence[str]]] = (
     (
         "Horde and account",
-        ("horde_url", "api_key", "worker_", "scribe_", "alchemist_", "team"),
+        ("horde_url", "api_key", "worker_", "scribe_", "alchemist_", "team", "storage_"),
     ),
     ("Control panel", ("panel_",)),
     (

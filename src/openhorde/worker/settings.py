@@ -5,7 +5,8 @@ Flags win over the environment, the environment over YAML, YAML over the default
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -26,6 +27,7 @@ __all__ = [
     "WorkerSettings",
     "changed",
     "load_settings",
+    "networks",
     "secrets",
     "settings_fields",
 ]
@@ -76,6 +78,14 @@ class WorkerSettings(WorkSettings, kw_only=True, frozen=True):
     worker_url: Annotated[
         str, Meta(description="where this worker's software is; empty: the horde's own source page")
     ] = ""
+    storage_networks: Annotated[
+        list[Annotated[str, Meta(pattern=r"^[0-9A-Fa-f:.]+(/\d{1,3})?$")]],
+        Meta(
+            description="private address ranges, such as 192.168.1.0/24, that source pictures may "
+            "come from and results may go to, besides the horde's own address and public ones",
+            extra={"words": "list addresses or ranges, such as 192.168.1.0/24"},
+        ),
+    ] = default(default_factory=list)
     backends: Annotated[
         list[Literal["diffusers", "transformers", "comfyui", "openai", "koboldcpp", "fake"]],
         Meta(
@@ -153,6 +163,11 @@ class WorkerSettings(WorkSettings, kw_only=True, frozen=True):
         return f"WorkerSettings({shown})"
 
 
+def networks(texts: Sequence[str]) -> tuple[IPv4Network | IPv6Network, ...]:
+    """Address ranges from their text. Raises ValueError."""
+    return tuple(ip_network(text, strict=False) for text in texts)
+
+
 def settings_fields() -> list[SettingField]:
     """Every setting, as a form or a command line shows it; those of single engines come last."""
     fields = described_fields(WorkerSettings, ENVIRONMENT_PREFIX)
@@ -194,6 +209,10 @@ def changed(settings: WorkerSettings, changes: Mapping[str, Any]) -> WorkerSetti
 def _agreeing(settings: WorkerSettings) -> WorkerSettings:
     """The settings with a plain address of the horde. Raises SettingsError where two disagree."""
     settings = msgspec.structs.replace(settings, horde_url=base_url(settings.horde_url))
+    try:
+        networks(settings.storage_networks)
+    except ValueError as error:
+        raise SettingsError(f"storage_networks must list address ranges: {error}") from error
     if len(set(settings.backends)) < len(settings.backends):
         raise SettingsError("backends must name each backend once; max_threads runs several")
     for first, longest in (

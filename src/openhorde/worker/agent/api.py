@@ -12,13 +12,14 @@ import httpx
 import msgspec
 
 from openhorde import __version__
+from openhorde.incoming.answers import bounded_client
 from openhorde.wire.errors import Error
 from openhorde.wire.work import Rewarded, StepsHeard
 from openhorde.worker.agent import events
 from openhorde.worker.agent.doors import Doors, Shut
 from openhorde.worker.agent.line import Line
 from openhorde.worker.agent.presence import Presence
-from openhorde.worker.settings import WorkerSettings
+from openhorde.worker.settings import WorkerSettings, networks
 
 CALL_SECONDS_MAX = 40.0
 REPORT_SECONDS_MAX = 5.0
@@ -80,11 +81,11 @@ class HordeApi:
         self._presence = Presence(settings.horde_url, observe)
         headers = {"apikey": settings.api_key, "Client-Agent": agent_words(settings)}
         self._headers = headers
-        self._horde = httpx.AsyncClient(headers=headers, timeout=CALL_SECONDS_MAX)
+        self._horde = bounded_client(headers=headers, timeout=CALL_SECONDS_MAX)
         self._lines: dict[str, Line] = {}
-        self._doors = Doors(settings.horde_url)
+        self._doors = Doors(settings.horde_url, networks(settings.storage_networks))
         # Storage must see neither the key nor anything that its signature does not cover.
-        self._storage = httpx.AsyncClient(timeout=TRANSFER_SECONDS_MAX)
+        self._storage = bounded_client(timeout=TRANSFER_SECONDS_MAX)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -136,11 +137,15 @@ class HordeApi:
             raise Away(f"the horde's answer to a submit is odd: {error}") from error
 
     async def put(self, url: str, content: bytes) -> None:
-        """Upload to a presigned address, exactly as it is given. Only status 200 is success."""
+        """Upload to a presigned address, exactly as it is given. Only status 200 is success.
+
+        The horde names the address: see Doors. Raises Away.
+        """
         try:
             async with asyncio.timeout(TRANSFER_SECONDS_MAX):
-                answer = await self._storage.put(url, content=content, extensions=_exact(url))
-        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
+                called, options = await self._through_door(url)
+                answer = await self._storage.put(called, content=content, **options)
+        except (httpx.HTTPError, httpx.InvalidURL, Shut, TimeoutError) as error:
             raise Away(f"upload: {_described(error)}") from error
         if answer.status_code != 200:
             raise Away(f"upload: the storage answered {answer.status_code}")
@@ -153,14 +158,8 @@ class HordeApi:
         content = bytearray()
         try:
             async with asyncio.timeout(seconds_max):
-                named = httpx.URL(url)
-                address = await self._doors.address(url)
-                headers = {"Host": named.netloc.decode("ascii")}
-                extensions = {**_exact(url), "sni_hostname": named.host}
-                called = named if address is None else named.copy_with(host=address)
-                async with self._storage.stream(
-                    "GET", called, headers=headers, extensions=extensions
-                ) as answer:
+                called, options = await self._through_door(url)
+                async with self._storage.stream("GET", called, **options) as answer:
                     if answer.status_code != 200:
                         raise Away(f"download: status {answer.status_code}")
                     async for chunk in answer.aiter_bytes():
@@ -185,6 +184,14 @@ class HordeApi:
             raise
         self._presence.here()
         return answer
+
+    async def _through_door(self, url: str) -> tuple[httpx.URL, dict[str, Any]]:
+        """The very address to call, and how to call it in the name of its host. Raises Shut."""
+        named = httpx.URL(url)
+        address = await self._doors.address(url)
+        called = named if address is None else named.copy_with(host=address)
+        extensions = {**_exact(url), "sni_hostname": named.host}
+        return called, {"headers": {"Host": named.netloc.decode("ascii")}, "extensions": extensions}
 
     async def _post(self, path: str, body: msgspec.Struct, seconds_max: float) -> dict[str, Any]:
         answer: dict[str, Any] = await _answer(

@@ -8,6 +8,8 @@ from typing import Any
 
 import httpx
 
+from openhorde.incoming.answers import bounded_client
+
 
 class Line:
     """One connection, for one call at a time.
@@ -54,7 +56,7 @@ class Line:
             plain.shutdown(socket.SHUT_WR)
 
     def _open(self) -> httpx.AsyncClient:
-        return httpx.AsyncClient(headers=self._headers, limits=httpx.Limits(max_connections=1))
+        return bounded_client(headers=self._headers, limits=httpx.Limits(max_connections=1))
 
     async def _trace(self, name: str, facts: dict[str, Any]) -> None:
         if name == "connection.connect_tcp.complete":

@@ -17,6 +17,11 @@ from urllib.parse import urlsplit
 import httpx
 import structlog
 
+from openhorde.incoming.answers import (
+    AnswerRefused,
+    bounded_blocking_client,
+    bounded_client,
+)
 from openhorde.worker.backends.base import EngineLost, JobFault
 
 T = TypeVar("T")
@@ -93,9 +98,7 @@ class Server:
     def __init__(self, name: str, url: str, key: str = "") -> None:
         self.name = name
         self.url = url
-        headers = {"Accept-Encoding": "identity"}
-        if key:
-            headers["Authorization"] = f"Bearer {key}"
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._options: dict[str, Any] = {
             "base_url": url,
             "headers": headers,
@@ -121,16 +124,12 @@ class Server:
         """The body of a good answer. Raises EngineError for any other, or a longer one."""
         with (
             self._told(path),
-            httpx.Client(**self._options) as client,
+            bounded_blocking_client(bytes_max, **self._options) as client,
             client.stream(method, path, **request) as response,
         ):
-            content = bytearray()
-            for chunk in response.iter_bytes():
-                content += chunk
-                if len(content) > bytes_max:
-                    raise EngineError(f"{self.name}: more than {bytes_max} bytes at {path}")
-            self._check(response.status_code, bytes(content))
-            return bytes(content)
+            content = response.read()
+            self._check(response.status_code, content)
+            return content
 
     def stream(
         self, path: str, body: Any, take: Callable[[str], bool], pulse: Callable[[], None]
@@ -184,19 +183,15 @@ class Server:
             await asyncio.wait((task,))
 
     async def _stream(self, path: str, body: Any, take: Callable[[str], bool]) -> None:
-        received = 0
         pending = bytearray()
         timeout = httpx.Timeout(SILENCE_SECONDS_MAX, connect=CONNECT_SECONDS_MAX)
         options = self._options | {"timeout": timeout}
         with self._told(path):
             async with (
-                httpx.AsyncClient(**options) as client,
+                bounded_client(STREAM_BYTES_MAX, **options) as client,
                 client.stream("POST", path, json=body) as response,
             ):
                 async for chunk in response.aiter_bytes():
-                    received += len(chunk)
-                    if received > STREAM_BYTES_MAX:
-                        raise EngineError(f"{self.name}: more than {STREAM_BYTES_MAX} bytes")
                     pending += chunk
                     if response.status_code != httpx.codes.OK:
                         continue
@@ -218,6 +213,8 @@ class Server:
             raise Unreachable(f"{self.name} cannot be reached at {self.url}: {error}") from error
         except httpx.TimeoutException as error:
             raise EngineError(f"{self.name} did not answer in time at {path}") from error
+        except AnswerRefused as error:
+            raise EngineError(f"{self.name} at {path}: {error}") from error
         except httpx.TransportError as error:
             raise EngineError(f"{self.name} broke off its answer: {error}") from error
 

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import httpx
 
+from openhorde.incoming.answers import bounded_client
+
 REDIRECTS_MAX = 3
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 HEADER_LENGTH_BYTES = 8
@@ -90,15 +92,13 @@ class Fetcher:
         try:
             async with (
                 asyncio.timeout(self._seconds_max),
-                httpx.AsyncClient(trust_env=False, timeout=self._seconds_max) as client,
+                bounded_client(bytes_max, trust_env=False, timeout=self._seconds_max) as client,
                 self._followed(client, url) as response,
             ):
-                if response.headers.get("content-encoding", "identity") != "identity":
-                    raise NotFetched("it comes packed, and unpacking has no bound")
                 declared = response.headers.get("content-length", "")
                 if declared.isdigit() and int(declared) > bytes_max:
                     raise NotFetched(f"it has {declared} bytes; {bytes_max} are allowed")
-                yield _bounded(response, bytes_max)
+                yield response.aiter_raw()
         except (TimeoutError, httpx.TimeoutException) as error:
             raise NotFetched(f"it took over {self._seconds_max:.0f} s") from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -124,7 +124,7 @@ class Fetcher:
     ) -> AsyncIterator[httpx.Response]:
         """Ask an address that was checked, in the name of its host."""
         address = await self._address(url)
-        headers = {"Host": url.netloc.decode("ascii"), "Accept-Encoding": "identity"}
+        headers = {"Host": url.netloc.decode("ascii")}
         extensions = {"sni_hostname": url.host}
         addressed = url.copy_with(host=address)
         async with client.stream(
@@ -164,16 +164,6 @@ class Fetcher:
 def _is_host(host: str, listed: str) -> bool:
     host = host.lower()
     return host.endswith(listed) if listed.startswith(".") else host == listed
-
-
-async def _bounded(response: httpx.Response, bytes_max: int) -> AsyncIterator[bytes]:
-    """What comes, until it is more than was said."""
-    count = 0
-    async for chunk in response.aiter_raw():
-        count += len(chunk)
-        if count > bytes_max:
-            raise NotFetched(f"it has more than {bytes_max} bytes")
-        yield chunk
 
 
 def _check_header(path: Path) -> None:

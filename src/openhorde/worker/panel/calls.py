@@ -8,6 +8,7 @@ from urllib.parse import quote
 import httpx
 import msgspec
 
+from openhorde.incoming.answers import bounded_client
 from openhorde.wire.errors import Error
 from openhorde.wire.users import UserDetails
 from openhorde.wire.workers import WorkerDetails, WorkerEdit
@@ -37,7 +38,7 @@ class OwnerCalls:
     def __init__(self, settings: WorkerSettings) -> None:
         self._base = settings.api_url
         headers = {"apikey": settings.api_key, "Client-Agent": agent_words(settings)}
-        self._client = httpx.AsyncClient(headers=headers, timeout=CALL_SECONDS_MAX)
+        self._client = bounded_client(headers=headers, timeout=CALL_SECONDS_MAX)
 
     async def __aenter__(self) -> Self:
         return self

@@ -86,6 +86,7 @@ class Comfy:
                 close_timeout=1,
                 max_size=MESSAGE_BYTES_MAX,
                 proxy=None,
+                compression=None,
             )
         except OSError as error:
             raise Unreachable(f"{NAME} cannot be reached at {self.server.url}: {error}") from error
