@@ -249,48 +249,57 @@ def test_downgrading_forgets_nothing_else() -> None:
     assert smaller == expected
 
 
+CAPS = policy.WorkerCaps(per_owner=4, per_trusted_owner=21, per_address=4)
+UNBOUND = policy.WorkerCaps(per_owner=0, per_trusted_owner=0, per_address=0)
+ALONE = {"trusted": False, "invited": 0, "owned": 0, "from_same_ip": 0, "invite_only": False}
+
+
 @pytest.mark.parametrize(
     ("trusted", "invited", "limit"),
     [(False, 0, 4), (False, 50, 4), (True, 0, 21), (True, 20, 21), (True, 30, 31)],
 )
 def test_how_many_workers_an_owner_may_have(trusted: bool, invited: int, limit: int) -> None:
-    assert policy.worker_limit(trusted=trusted, invited=invited) == limit
+    assert policy.worker_limit(CAPS, trusted=trusted, invited=invited) == limit
+    assert policy.worker_limit(UNBOUND, trusted=trusted, invited=invited) == 0
+
+
+@pytest.mark.parametrize("name", ["my Colab worker", "TPU", "on google"])
+def test_names_of_workers_that_are_refused(name: str) -> None:
+    assert code_of(policy.check_worker_name, name) == "BadRequest"
 
 
 @pytest.mark.parametrize(
-    ("code", "name", "facts"),
+    ("code", "facts"),
     [
-        ("BadRequest", "my Colab worker", {}),
-        ("BadRequest", "TPU", {}),
-        ("BadRequest", "on google", {}),
-        ("WorkerInviteOnly", "w", {"invite_only": True, "invited": 1, "owned": 1}),
-        ("TooManyWorkers", "w", {"owned": 4}),
-        ("TooManyWorkersTrusted", "w", {"owned": 21, "trusted": True}),
-        ("TooManySameIPs", "w", {"from_same_ip": 4}),
-        ("TooManySameIPs", "w", {"from_same_ip": 21, "trusted": True}),
+        ("WorkerInviteOnly", {"invite_only": True, "invited": 1, "owned": 1}),
+        ("TooManyWorkers", {"owned": 4}),
+        ("TooManyWorkersTrusted", {"owned": 21, "trusted": True}),
+        ("TooManySameIPs", {"from_same_ip": 4}),
+        ("TooManySameIPs", {"from_same_ip": 21, "trusted": True}),
     ],
 )
-def test_new_workers_that_are_refused(code: str, name: str, facts: dict[str, Any]) -> None:
-    usual = {
-        "trusted": False, "invited": 0, "owned": 0, "from_same_ip": 0, "invite_only": False,
-    }  # fmt: skip
-    assert code_of(policy.check_new_worker, name, **(usual | facts)) == code
+def test_new_workers_that_are_refused(code: str, facts: dict[str, Any]) -> None:
+    assert code_of(policy.check_worker_count, CAPS, **(ALONE | facts)) == code
+    if code != "WorkerInviteOnly":
+        policy.check_worker_count(UNBOUND, **(ALONE | facts))
 
 
 @pytest.mark.parametrize(
-    "facts",
+    ("caps", "facts"),
     [
-        {"owned": 3, "from_same_ip": 3},
-        {"owned": 20, "from_same_ip": 20, "trusted": True},
-        {"owned": 30, "from_same_ip": 30, "trusted": True, "invited": 30},
-        {"owned": 1, "invited": 2, "invite_only": True},
+        (CAPS, {"owned": 3, "from_same_ip": 3}),
+        (CAPS, {"owned": 20, "from_same_ip": 20, "trusted": True}),
+        (CAPS, {"owned": 30, "from_same_ip": 30, "trusted": True, "invited": 30}),
+        (CAPS, {"from_same_ip": 5, "invited": 5}),
+        (CAPS, {"owned": 1, "invited": 2, "invite_only": True}),
+        (msgspec.structs.replace(CAPS, per_address=0), {"from_same_ip": 1000}),
+        (msgspec.structs.replace(CAPS, per_trusted_owner=0), {"owned": 99, "trusted": True}),
+        (msgspec.structs.replace(CAPS, per_trusted_owner=0), {"from_same_ip": 99, "trusted": True}),
+        (msgspec.structs.replace(CAPS, per_owner=0), {"owned": 1000}),
     ],
 )
-def test_new_workers_that_are_welcome(facts: dict[str, Any]) -> None:
-    usual = {
-        "trusted": False, "invited": 0, "owned": 0, "from_same_ip": 0, "invite_only": False,
-    }  # fmt: skip
-    policy.check_new_worker("my worker", **(usual | facts))
+def test_new_workers_that_are_welcome(caps: policy.WorkerCaps, facts: dict[str, Any]) -> None:
+    policy.check_worker_count(caps, **(ALONE | facts))
 
 
 def test_worker_names() -> None:

@@ -67,6 +67,7 @@ class FakeHorde(Noticeboard):
         self.answers_of: dict[str, deque[Response]] = {"alchemy": deque(), "text": deque()}
         self.story: list[tuple[str, str]] = []
         self.workers: dict[str, dict[str, Any]] = {}
+        self.forgotten: list[str] = []
         self.queued: dict[str, float] = {}
         self.pop_answers: deque[Response] = deque()
         self.submit_answers: deque[Response] = deque()
@@ -180,6 +181,7 @@ class FakeHorde(Noticeboard):
                 Route("/api/v2/find_user", self._find_user),
                 Route("/api/v2/status/models", self._status_of_models),
                 Route("/api/v2/workers/name/{name}", self._find_worker),
+                Route("/api/v2/workers/{id}", self._forget_worker, methods=["DELETE"]),
                 Route("/storage/{path:path}", self._upload, methods=["PUT"]),
                 Route("/source/{name}", self._source, methods=["GET"]),
             ]
@@ -254,10 +256,16 @@ class FakeHorde(Noticeboard):
         return JSONResponse([{"name": name, "queued": one} for name, one in self.queued.items()])
 
     async def _find_worker(self, request: Request) -> Response:
-        known = self.workers.get(request.path_params["name"])
-        if known is None:
+        name = request.path_params["name"]
+        asked = [*self.pops, *self.pops_of["alchemy"], *self.pops_of["text"]]
+        made = {one["name"]: {"id": f"id of {name}"} for one in asked} | self.workers
+        if (known := made.get(name)) is None:
             return JSONResponse({"message": "no such worker", "rc": "WorkerNotFound"}, 404)
         return JSONResponse(known)
+
+    async def _forget_worker(self, request: Request) -> Response:
+        self.forgotten.append(request.path_params["id"])
+        return JSONResponse({"deleted_id": self.forgotten[-1]})
 
     async def _progress(self, request: Request) -> Response:
         self.reports.append(await request.json())

@@ -157,3 +157,17 @@ async def test_what_the_horde_says_of_the_worker(horde: Any, settings: Settings)
 @pytest.mark.parametrize("wire", [Skipped, FormsSkipped, TextsSkipped])
 def test_every_reason_of_the_wire_has_words(wire: Any) -> None:
     assert set(wire.__struct_encode_fields__) <= set(SKIPPED)
+
+
+async def test_a_check_that_takes_no_work_leaves_no_worker_behind(
+    horde: Any, settings: Settings
+) -> None:
+    horde.workers["Bob's box"] = {"id": "known", "name": "Bob's box", "type": "image"}
+    horde.offer_form("caption")
+    check = await check_worker(settings(worker_name="Bob's box"))
+    assert check.well
+    # One was known before, and one got work.
+    assert horde.forgotten == ["id of Bob's box scribe"]
+    # Now all are known: none of them is the check's.
+    await check_worker(settings(worker_name="Bob's box"))
+    assert len(horde.forgotten) == 1

@@ -104,6 +104,7 @@ class PrivateHorde:
         self._parts = parts or Parts()
         self.environment = {
             "OPENHORDE_KNOWN_MODELS": "*",
+            "OPENHORDE_WORKERS_PER_ADDRESS": "0",
             **environment,
             "OPENHORDE_ADMINS": _with_operator(environment.get("OPENHORDE_ADMINS", "")),
             "OPENHORDE_HOST": HOST,

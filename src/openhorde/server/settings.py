@@ -74,6 +74,17 @@ class ServerSettings:
     job_ttl_seconds_min: int = _setting(150, "a worker has at least this long for a job")
     duty_seconds: float = _setting(5.0, "pause between rounds of the standing duties")
     trust_kudos: int = _setting(0, "escrow above which an owner becomes trusted; 0: never")
+    workers_per_owner: int = _setting(
+        4, "workers of one kind that an owner may have had online within a day; 0: any number"
+    )
+    workers_per_trusted_owner: int = _setting(
+        21, "the same for trusted owners, or one more than invited if that is more"
+    )
+    workers_per_address: int = _setting(
+        4,
+        "the same for one public address (trusted owners may have all of theirs there); private"
+        " addresses have no bound",
+    )
     picture_seconds: int = _setting(7200, "how long pictures are kept")
     s3_bucket: str = _setting("", "bucket for pictures; empty keeps them in the data folder")
     s3_endpoint: str = _setting("", "URL of the S3 service")
@@ -104,6 +115,9 @@ class ServerSettings:
             "job_ttl_seconds_min": (1, 86_400),
             "duty_seconds": (0.05, 3600),
             "trust_kudos": (0, 10**12),
+            "workers_per_owner": (0, 10**6),
+            "workers_per_trusted_owner": (0, 10**6),
+            "workers_per_address": (0, 10**6),
             # A request's source pictures must outlive it: 20 minutes of waiting, and of work.
             "picture_seconds": (2400, 10**9),
         }

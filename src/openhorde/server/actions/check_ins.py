@@ -14,6 +14,7 @@ from openhorde.server.domain.kinds.face import AnyKind, AnyPop
 from openhorde.server.domain.kinds.table import kind_of
 from openhorde.server.domain.matching import prioritised
 from openhorde.server.domain.refusals import Refusal
+from openhorde.server.kit.addresses import is_public_text
 from openhorde.server.kit.ids import uuid7
 from openhorde.server.store import check_ins
 from openhorde.server.store.check_ins import CheckIn, WorkerRecord
@@ -27,6 +28,9 @@ STORE_SECONDS = 30.0
 
 READ_SECONDS = 5.0
 """What others may have changed (maintenance, pause, speed) is read again after this."""
+
+RECENT_SECONDS = 86_400.0
+"""A worker that was not online for so long is admitted like a new one."""
 
 ENTRIES_MAX = 20_000
 
@@ -152,19 +156,15 @@ async def _read(
 async def _record(
     horde: "Horde", owner: "Account", pop: AnyPop, name: str, address: str
 ) -> WorkerRecord:
-    """The worker as it is stored; a new one is admitted first."""
+    """The worker as it is stored; one that is new, or comes back after a day, is admitted first."""
     record = await check_ins.worker_by_name(horde.statements, name)
+    if record is not None and (record.user_id != owner.id or record.idle_seconds < RECENT_SECONDS):
+        return record
+    if record is None:
+        policy.check_worker_name(name)
+    await _admit(horde, owner, kind_of(pop).name, name, address)
     if record is not None:
         return record
-    of_user, of_address = await check_ins.count_workers(horde.statements, owner.id, address)
-    policy.check_new_worker(
-        name,
-        trusted=owner.trusted,
-        invited=owner.worker_invited,
-        owned=of_user,
-        from_same_ip=of_address,
-        invite_only=False,
-    )
     return WorkerRecord(
         id=uuid7(),
         kind=kind_of(pop).name,
@@ -178,6 +178,26 @@ async def _record(
         speed=None,
         age_seconds=0.0,
         idle_seconds=STORE_SECONDS + 1,
+    )
+
+
+async def _admit(horde: "Horde", owner: "Account", kind: str, name: str, address: str) -> None:
+    """Raise Refusal where the owner or the address has enough workers."""
+    settings = horde.settings
+    of_user, of_address = await check_ins.count_workers(
+        horde.statements, owner.id, address, kind, name
+    )
+    policy.check_worker_count(
+        policy.WorkerCaps(
+            per_owner=settings.workers_per_owner,
+            per_trusted_owner=settings.workers_per_trusted_owner,
+            per_address=settings.workers_per_address if is_public_text(address) else 0,
+        ),
+        trusted=owner.trusted,
+        invited=owner.worker_invited,
+        owned=of_user,
+        from_same_ip=of_address,
+        invite_only=False,
     )
 
 

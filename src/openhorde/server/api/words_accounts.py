@@ -4,6 +4,10 @@
 UNKNOWN_KEY = "No user matching sent API Key. Check the header apikey, or register to get a key."
 _TAKEN = "The name[ {name}] is taken. Choose another."
 _PROFANE = "contains words that are not allowed here. Choose others."
+_FEWER_WORKERS = (
+    "Start this one under the name of a worker that has stopped, delete one"
+    " (DELETE /api/v2/workers/ID), or ask the operator of this horde to allow more ("
+)
 
 ACCOUNT_WORDS: dict[str, tuple[int, str]] = {
     # Who is calling.
@@ -89,9 +93,21 @@ ACCOUNT_WORDS: dict[str, tuple[int, str]] = {
         403,
         "This horde is invite-only: new workers need an invitation by a moderator.",
     ),
-    "TooManySameIPs": (403, "Too many workers run at your address[: at most {maximum} may]."),
-    "TooManyWorkers": (403, "You have too many workers[: at most {maximum} are allowed]."),
-    "TooManyWorkersTrusted": (403, "You have too many workers[: at most {maximum} are allowed]."),
+    "TooManySameIPs": (
+        403,
+        "Too many workers run at your address[: {given} of this kind were online within a day, and"
+        f" at most {{maximum}} may]. {_FEWER_WORKERS}OPENHORDE_WORKERS_PER_ADDRESS).",
+    ),
+    "TooManyWorkers": (
+        403,
+        "You have too many workers[: {given} of this kind were online within a day, and at most"
+        f" {{maximum}} are allowed]. {_FEWER_WORKERS}OPENHORDE_WORKERS_PER_OWNER).",
+    ),
+    "TooManyWorkersTrusted": (
+        403,
+        "You have too many workers[: {given} of this kind were online within a day, and at most"
+        f" {{maximum}} are allowed]. {_FEWER_WORKERS}OPENHORDE_WORKERS_PER_TRUSTED_OWNER).",
+    ),
     "WorkermessageNotFound": (404, "No message has the ID[ {id}]."),
     # Teams.
     "TeamNotFound": (404, "No team has the ID[ {id}]."),

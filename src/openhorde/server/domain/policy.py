@@ -36,8 +36,6 @@ LCM_SAMPLER: Final = "lcm"
 LCM_LORAS: Final = frozenset({"195519", "216190"})
 """The catalogue numbers of the loras that make a model an LCM one."""
 
-WORKERS_UNTRUSTED: Final = 4
-WORKERS_TRUSTED: Final = 21
 WORKER_NAME_LENGTH_MAX: Final = 100
 BLACKLIST_WORDS_MAX: Final = 200
 BLACKLIST_WORD_LENGTH_MAX: Final = 15
@@ -183,13 +181,42 @@ def accept(
     )
 
 
-def worker_limit(*, trusted: bool, invited: int) -> int:
-    """How many workers an owner may have: 4, or 21 and one more than invited when trusted (7.4)."""
-    return max(WORKERS_TRUSTED, invited + 1) if trusted else WORKERS_UNTRUSTED
+class WorkerCaps(Struct, frozen=True, kw_only=True):
+    """How many workers of one kind may have been online within a day; 0: any number.
+
+    `per_address` is for an address on the public internet and owners who are not trusted; trusted
+    ones may have as many there as in all.
+    """
+
+    per_owner: int
+    per_trusted_owner: int
+    per_address: int
 
 
-def check_new_worker(
-    name: str,
+def worker_limit(caps: WorkerCaps, *, trusted: bool, invited: int) -> int:
+    """How many workers an owner may have; 0: any number. A trusted one may have one more than
+    invited (rules 7.4)."""
+    if not trusted:
+        return caps.per_owner
+    return max(caps.per_trusted_owner, invited + 1) if caps.per_trusted_owner else 0
+
+
+def address_limit(caps: WorkerCaps, *, trusted: bool, invited: int) -> int:
+    """How many workers may call from one public address; 0: any number (rules 7.4)."""
+    if not caps.per_address or (trusted and not caps.per_trusted_owner):
+        return 0
+    usual = max(caps.per_address, caps.per_trusted_owner) if trusted else caps.per_address
+    return max(usual, invited + 1)
+
+
+def check_worker_name(name: str) -> None:
+    """Refuses a new worker by its name (rules 7.4)."""
+    if any(hosted in name.lower() for hosted in HOSTED_NAMES):
+        raise Refusal("BadRequest", field="name", given=name)
+
+
+def check_worker_count(
+    caps: WorkerCaps,
     *,
     trusted: bool,
     invited: int,
@@ -197,18 +224,19 @@ def check_new_worker(
     from_same_ip: int,
     invite_only: bool,
 ) -> None:
-    """Refuses a new worker by its name, or because its owner or address has enough (rules 7.4)."""
-    if any(hosted in name.lower() for hosted in HOSTED_NAMES):
-        raise Refusal("BadRequest", field="name", given=name)
+    """Refuses one more worker because its owner or address has enough (rules 7.4).
+
+    `owned` and `from_same_ip` count the workers of its kind that were online within a day.
+    """
     if invite_only and owned >= invited:
         raise Refusal("WorkerInviteOnly", maximum=invited, given=owned)
-    limit = worker_limit(trusted=trusted, invited=invited)
-    if owned >= limit:
+    limit = worker_limit(caps, trusted=trusted, invited=invited)
+    if limit and owned >= limit:
         code = "TooManyWorkersTrusted" if trusted else "TooManyWorkers"
         raise Refusal(code, maximum=limit, given=owned)
-    usual = WORKERS_TRUSTED if trusted else WORKERS_UNTRUSTED
-    if from_same_ip >= usual and from_same_ip > invited:
-        raise Refusal("TooManySameIPs", maximum=max(usual, invited), given=from_same_ip)
+    limit = address_limit(caps, trusted=trusted, invited=invited)
+    if limit and from_same_ip >= limit:
+        raise Refusal("TooManySameIPs", maximum=limit, given=from_same_ip)
 
 
 def worker_name(name: str) -> str:

@@ -44,6 +44,14 @@ def is_public(address: Address) -> bool:
     return address.is_global and not (address.is_multicast or address.is_reserved)
 
 
+def is_public_text(text: str) -> bool:
+    """The same of an address in text; no for what is none, such as the peer of a unix socket."""
+    try:
+        return is_public(ip_address(text))
+    except ValueError:
+        return False
+
+
 def is_within(address: Address, networks: tuple[Network, ...]) -> bool:
     """Whether an address lies in one of the networks; IPv4 in IPv6 dress counts as IPv4."""
     address = unmapped(address)

@@ -65,9 +65,12 @@ async def check_in(statements: Statements, said: CheckIn) -> UUID | None:
     return found
 
 
-async def count_workers(statements: Statements, user_id: int, address: str) -> tuple[int, int]:
-    """(workers of the user, workers from the address)."""
-    row = await statements.row("count_workers", user_id, address)
+async def count_workers(
+    statements: Statements, user_id: int, address: str, kind: str, name: str
+) -> tuple[int, int]:
+    """(of the user, from the address): the workers of that kind that were online within a day,
+    besides the one of that name."""
+    row = await statements.row("count_workers", user_id, address, kind, name)
     assert row is not None
     return row["of_user"], row["of_address"]
 

@@ -120,6 +120,10 @@ class HordeApi:
         """`GET` something that is shown, such as `find_user`."""
         return await _answer(self._horde.get(f"{self._base}/{path}"), Any)
 
+    async def forget_worker(self, worker_id: str) -> None:
+        """Have the horde forget a worker of this owner."""
+        await _answer(self._horde.delete(f"{self._base}/workers/{worker_id}"), Any)
+
     async def report_steps(self, path: str, body: msgspec.Struct) -> bool:
         """Tell how far a job is; the answer is whether its request was cancelled."""
         answer = await self._post(path, body, REPORT_SECONDS_MAX)

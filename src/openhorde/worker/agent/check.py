@@ -2,7 +2,8 @@
 """Would this worker get work? Opens the engines, asks the horde, and says what stands in the way.
 
 Asking means one pop of each kind, without waiting. Should it bring a job, the job is done: to give
-it back would cost its requester a try.
+it back would cost its requester a try. A pop makes the worker known to the horde; one that was new
+and got no job is deleted there again, as it would count among its owner's workers for a day.
 """
 
 import asyncio
@@ -169,9 +170,11 @@ class _Checking:
         if not face.wanted(self._settings, offered):
             told.obstacles.append("the settings leave nothing of what the engines offer")
         elif self._reachable and self.found.user:
-            await self._look_up(told)
+            is_new = await self._look_up(told)
             if not told.obstacles:
                 await self._ask(told, body)
+                if is_new and told.asked and not told.done:
+                    await self._leave(told.name)
 
     def conclude(self) -> None:
         """Without any kind there is no work, however well the engines are."""
@@ -180,14 +183,17 @@ class _Checking:
                 f"kinds: the engines do nothing of {', '.join(self._settings.kinds)}"
             )
 
-    async def _look_up(self, told: KindCheck) -> None:
-        """What the horde knows of a worker with this name."""
+    async def _look_up(self, told: KindCheck) -> bool:
+        """What the horde knows of a worker with this name; whether it knows none."""
         try:
-            known = await self._api.look(f"workers/name/{quote(told.name, safe='')}")
-        except (Refused, Away):
-            return  # none yet, which is well; all else shows when work is asked for
+            known = await self._api.look(_by_name(told.name))
+        except Refused as error:
+            # None yet, which is well; all else shows when work is asked for.
+            return error.rc == "WorkerNotFound"
+        except Away:
+            return False
         if not isinstance(known, dict):
-            return
+            return False
         setting = NAME_SETTINGS[told.kind]
         if known.get("type") not in (None, WIRE_KINDS[told.kind]):
             told.obstacles.append(
@@ -197,6 +203,15 @@ class _Checking:
             told.obstacles.append("the worker is in maintenance mode")
         if known.get("paused"):
             told.obstacles.append("the horde's moderators have paused the worker")
+        return False
+
+    async def _leave(self, name: str) -> None:
+        """Have the horde forget the worker that asking has made."""
+        try:
+            made = await self._api.look(_by_name(name))
+            await self._api.forget_worker(made["id"])
+        except (Refused, Away, KeyError, TypeError) as error:
+            self.found.notes.append(f"the worker {name!r} stays registered with the horde: {error}")
 
     async def _ask(self, told: KindCheck, body: Struct) -> None:
         face = KINDS[told.kind]
@@ -245,3 +260,7 @@ class _Checking:
             if assignment.model in KINDS[assignment.kind].offered(capabilities):
                 return engine
         raise JobFault(f"no engine here does {assignment.model or 'this'}")
+
+
+def _by_name(name: str) -> str:
+    return f"workers/name/{quote(name, safe='')}"

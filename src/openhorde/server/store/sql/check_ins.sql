@@ -23,10 +23,13 @@ where workers.user_id = excluded.user_id and workers.kind = excluded.kind
 returning id;
 
 -- name: count_workers
--- How many workers a user has, and how many of these called from an address.
+-- How many workers of a kind that were online within a day a user has, and how many call from an
+-- address; without one of that name.
 select count(*) filter (where user_id = $1)::integer as of_user,
     count(*) filter (where address = $2)::integer as of_address
-from workers where user_id = $1 or address = $2;
+from workers
+where (user_id = $1 or address = $2) and kind = $3 and name <> $4
+    and checked_in_at > now() - interval '1 day';
 
 -- name: online_offers
 -- What the workers that checked in lately offer, for telling whether a request is possible.
