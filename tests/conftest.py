@@ -31,6 +31,14 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
     return report
 
 
+@pytest.fixture(scope="session", autouse=True)
+def state_home(tmp_path_factory: pytest.TempPathFactory) -> Generator[None]:
+    """What programs keep for their user goes into a folder of the session."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def postgres_dsn() -> AsyncIterator[str]:
     """One embedded PostgreSQL for the whole session: the DSN of its database `postgres`."""

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 from starlette.responses import JSONResponse
-from worker.conftest import OWNER_KEY
+from worker.fake_horde import OWNER_KEY
 
 from openhorde.cli.worker_check import show_check
 from openhorde.wire.alchemy import FormsSkipped

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
-from worker.conftest import OWNER_KEY, PATIENCE_SECONDS, Noticeboard
+from worker.fake_horde import OWNER_KEY, PATIENCE_SECONDS, Noticeboard
 
 from openhorde.worker.agent import events
 from openhorde.worker.agent.control import Control

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from PIL import Image
 from starlette.responses import JSONResponse
-from worker.conftest import picture
+from worker.fake_horde import picture
 
 from openhorde.worker.agent import events
 from openhorde.worker.agent.kinds.table import combined, kinds_wanted, worker_name

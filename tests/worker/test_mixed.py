@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from starlette.responses import JSONResponse, PlainTextResponse
-from worker.conftest import picture
+from worker.fake_horde import picture
 from worker.test_processes import children_of
 
 from openhorde.worker.agent import events

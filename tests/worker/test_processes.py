@@ -5,16 +5,18 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from worker.conftest import OWNER_KEY
+from starlette.responses import JSONResponse
+from worker.fake_horde import OWNER_KEY
 
 from openhorde.cli.private_horde import DEMO_MODEL, models_folder
 from openhorde.worker.agent import events
 from openhorde.worker.agent.run import DEATHS_MAX
+from openhorde.worker.agent.spool import SUFFIX
 from openhorde.worker.backends.base import JobFault, PictureJob
 from openhorde.worker.backends.engine import Engine, EngineDied
 from openhorde.worker.backends.fake import fails
@@ -166,24 +168,41 @@ sys.exit(asyncio.run(run_worker(load_settings(None, None, flags))))
 """
 
 
+StartProcess = Callable[[], Awaitable[asyncio.subprocess.Process]]
+
+
 @pytest.fixture
-async def worker_process(horde: Any) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A worker as a process of its own, with a job of twenty seconds in hand."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-c",
-        WORKER,
-        f"horde_url={horde.url}",
-        f"api_key={OWNER_KEY}",
-        "backends=fake",
-        "queue_size=0",
-        "fake_step_seconds=0.02",
-        stdout=asyncio.subprocess.DEVNULL,
-    )
-    yield process
-    if process.returncode is None:
-        process.kill()
-        await process.wait()
+async def start_process(horde: Any, tmp_path: Path) -> AsyncIterator[StartProcess]:
+    """Starts the same worker again and again, as a process of its own."""
+    started = []
+
+    async def start() -> asyncio.subprocess.Process:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-c",
+            WORKER,
+            f"horde_url={horde.url}",
+            f"api_key={OWNER_KEY}",
+            f"spool_folder={tmp_path}",
+            "backends=fake",
+            "queue_size=0",
+            "fake_step_seconds=0.02",
+            stdout=asyncio.subprocess.DEVNULL,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+@pytest.fixture
+async def worker_process(start_process: StartProcess) -> asyncio.subprocess.Process:
+    """A worker as a process of its own."""
+    return await start_process()
 
 
 async def ended(process: asyncio.subprocess.Process) -> int:
@@ -208,6 +227,56 @@ async def test_a_second_signal_gives_up(horde: Any, worker_process: Any) -> None
     worker_process.send_signal(signal.SIGINT)
     assert await ended(worker_process) == 0
     assert [(one["id"], one["state"]) for one in horde.submits] == [(job_id, "faulted")]
+
+
+def results_in(folder: Path) -> list[Path]:
+    return list(folder.glob(f"*/*{SUFFIX}"))
+
+
+async def test_what_was_made_is_delivered_by_the_next_start_after_a_kill(
+    horde: Any, start_process: StartProcess, tmp_path: Path
+) -> None:
+    ids = horde.offer(pictures=2)
+    horde.uploads_gate.clear()
+    worker = await start_process()
+    # The uploads have begun, and are not answered.
+    await horde.until(lambda: horde.uploads_begun == len(ids))
+    assert len(results_in(tmp_path)) == len(ids)
+    worker.kill()
+    await worker.wait()
+    assert not horde.submits
+    horde.uploads_gate.set()
+    again = await start_process()
+    await horde.until(lambda: len(horde.submits) == len(ids))
+    again.send_signal(signal.SIGTERM)
+    assert await ended(again) == 0
+    for index, job_id in enumerate(ids):
+        (submit,) = horde.submitted(job_id)
+        assert (submit["generation"], submit["state"], submit["seed"]) == ("R2", "ok", 7 + index)
+        assert submit["gen_metadata"][0]["ref"] == str(index)
+    assert len(horde.uploads) == len(ids)
+    assert not results_in(tmp_path)
+
+
+async def test_a_result_whose_receipt_was_lost_is_offered_once_more_and_no_more(
+    horde: Any, start_process: StartProcess, tmp_path: Path
+) -> None:
+    (job_id,) = horde.offer_text()
+    horde.submits_gate.clear()
+    worker = await start_process()
+    await horde.until(lambda: horde.submits)
+    worker.kill()
+    await worker.wait()
+    horde.submits_gate.set()
+    refusal = {"message": "It was already submitted.", "rc": "DuplicateGen"}
+    horde.submit_answers.append(JSONResponse(refusal, 400))
+    again = await start_process()
+    await horde.until(lambda: len(horde.submits) == 2)
+    again.send_signal(signal.SIGTERM)
+    assert await ended(again) == 0
+    first, second = horde.submitted(job_id)
+    assert first == second
+    assert not results_in(tmp_path)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")

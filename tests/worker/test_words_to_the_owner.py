@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from starlette.responses import JSONResponse
 from structlog.testing import capture_logs
-from worker.conftest import FakeHorde, serving
+from worker.fake_horde import FakeHorde, serving
 
 from openhorde.worker.agent import events
 from openhorde.worker.agent.presence import Presence

@@ -183,6 +183,7 @@ class PrivateHorde:
             "OPENHORDE_WORKER_KINDS": "image,alchemy,text",
             "OPENHORDE_WORKER_MODELS_FOLDER": str(models_folder()),
             "OPENHORDE_WORKER_MODELS_TO_LOAD": DEMO_MODEL,
+            "OPENHORDE_WORKER_SPOOL_FOLDER": str(self.data / "spool"),
         }
         worker = self._child("worker", self._parts.worker, worker_environment, DRAIN_SECONDS_MAX)
         await self._until(self._worker_online, worker, WORKER_SECONDS_MAX)

@@ -29,7 +29,16 @@ LABEL_WORDS = {
 GROUPS: Sequence[tuple[str, Sequence[str]]] = (
     (
         "Horde and account",
-        ("horde_url", "api_key", "worker_", "scribe_", "alchemist_", "team", "storage_"),
+        (
+            "horde_url",
+            "api_key",
+            "bridge_agent",
+            "worker_",
+            "scribe_",
+            "alchemist_",
+            "team",
+            "storage_",
+        ),
     ),
     ("Control panel", ("panel_",)),
     (
@@ -82,7 +91,7 @@ GROUPS: Sequence[tuple[str, Sequence[str]]] = (
     ("Alchemy", ("form", "alchemy", "caption", "interrogat", "word", "clip_")),
     ("Text", ("text", "tokens", "context", "max_length", "max_context")),
     ("How much at once", ("max_", "queue_size", "threads", "steps", "upscaled")),
-    ("Waiting and trying again", ("pop_", "idle_", "retry_", "drain", "ttl")),
+    ("Waiting and trying again", ("pop_", "idle_", "retry_", "spool_", "drain", "ttl")),
     ("Trials with the fake engine", ("fake_",)),
 )
 REST = "More"

@@ -84,3 +84,18 @@ class MachineSettings(EngineSettings, kw_only=True, frozen=True):
         bool,
         Meta(description="draw with models too large for the GPU by lending it one part at a time"),
     ] = True
+    spool_folder: Annotated[
+        Path | None,
+        Meta(
+            description="keeps finished results until they are delivered, should the worker be "
+            "killed; none: in cache_folder, else where this system keeps a user's state"
+        ),
+    ] = None
+    spool_mib_max: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=16_384,
+            description="how much of that is kept, the oldest is dropped first; 0: nothing is kept",
+        ),
+    ] = 256

@@ -23,6 +23,7 @@ from openhorde.worker.agent.narrowing import narrowing
 from openhorde.worker.agent.pop import skipped_counts
 from openhorde.worker.agent.refusals import NAME_SETTINGS, key_mistake, key_needed, mistake
 from openhorde.worker.agent.sources import Sources
+from openhorde.worker.agent.spool import Spool
 from openhorde.worker.agent.wishes import Wishes
 from openhorde.worker.backends.base import Capabilities, JobFault
 from openhorde.worker.backends.engine import Engine, EngineDied
@@ -238,7 +239,7 @@ class _Checking:
                 case events.Faulted(reason=reason) | events.Undelivered(reason=reason):
                     outcome.append(f"a job came and failed: {reason}")
 
-        delivery = Delivery(Wishes(self._settings), self._api, hear)
+        delivery = Delivery(Wishes(self._settings), self._api, hear, Spool(None, 0))
         face = KINDS[assignment.kind]
         try:
             job = await face.prepare(Sources(self._api), self._settings, assignment)

@@ -18,6 +18,7 @@ from openhorde.worker.agent.api import HordeApi
 from openhorde.worker.agent.backoff import wait_any
 from openhorde.worker.agent.live import Live, WorkerState
 from openhorde.worker.agent.shift import Shift
+from openhorde.worker.agent.spool import open_spool
 from openhorde.worker.agent.wishes import Wishes
 from openhorde.worker.settings import WorkerSettings, changed, settings_fields
 
@@ -124,7 +125,8 @@ class Control:
         wishes = Wishes(settings)
         self._live.phase("opening")
         api = HordeApi(settings, self._hear)
-        self._shift = Shift(wishes, api, self._hear, self._stop, self._abort)
+        spool = open_spool(settings)
+        self._shift = Shift(wishes, api, self._hear, spool, self._stop, self._abort)
         try:
             async with _passing_on((stop, self._stop), (abort, self._abort)):
                 status = await self._shift.work()

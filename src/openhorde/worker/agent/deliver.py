@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Delivery: upload each result, hand each job in, and report the ones that failed."""
+"""Delivery: upload each result, hand each job in, and report the ones that failed.
+
+A result is on disk from the moment when it is made until the horde has taken or refused it.
+"""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 import structlog
@@ -12,10 +16,12 @@ from openhorde.worker.agent.api import Away, HordeApi, Refused
 from openhorde.worker.agent.assignment import Assignment, sleep_within
 from openhorde.worker.agent.backoff import Backoff
 from openhorde.worker.agent.kinds.table import KINDS
+from openhorde.worker.agent.spool import Spool
 from openhorde.worker.agent.wishes import Wishes
 from openhorde.worker.backends.base import Artifact, JobFault, Note
 
 UPLOAD_TRIES = 3
+LEFT_AT_ONCE = 4
 
 log = structlog.get_logger(__name__)
 Answer = TypeVar("Answer")
@@ -24,10 +30,13 @@ Answer = TypeVar("Answer")
 class Delivery:
     """Hands results in. Tries until the time to live is over, or the horde says it is useless."""
 
-    def __init__(self, wishes: Wishes, api: HordeApi, observe: events.Observe) -> None:
+    def __init__(
+        self, wishes: Wishes, api: HordeApi, observe: events.Observe, spool: Spool
+    ) -> None:
         self._wishes = wishes
         self._api = api
         self._observe = observe
+        self._spool = spool
 
     async def results(self, assignment: Assignment, artifacts: list[Artifact]) -> None:
         """Deliver one artifact for each id, side by side. A missing one is reported as a fault."""
@@ -40,6 +49,20 @@ class Delivery:
             ),
         )
 
+    async def left(self, job_ids: Sequence[str]) -> None:
+        """Deliver what an earlier run of this worker has made for these jobs and kept."""
+        waiting = iter(job_ids)
+
+        async def deliver() -> None:
+            for job_id in waiting:
+                spooled = await self._spool.read(job_id)
+                if spooled is not None:
+                    log.info("a result of an earlier run is delivered", job=job_id)
+                    assignment = spooled.assignment(time.time())
+                    await self._hand_in(assignment, spooled.index, spooled.artifact)
+
+        await asyncio.gather(*(deliver() for _ in range(LEFT_AT_ONCE)))
+
     async def fault(
         self, assignment: Assignment, reason: str, notes: list[Note] | None = None
     ) -> None:
@@ -50,6 +73,15 @@ class Delivery:
         )
 
     async def _result(self, assignment: Assignment, index: int, artifact: Artifact) -> None:
+        await self._spool.keep(assignment, index, artifact)
+        await self._hand_in(assignment, index, artifact)
+
+    async def _hand_in(self, assignment: Assignment, index: int, artifact: Artifact) -> None:
+        """Deliver a result. When this is cut short, the next run does it."""
+        await self._try(assignment, index, artifact)
+        await self._spool.forget(assignment.ids[index])
+
+    async def _try(self, assignment: Assignment, index: int, artifact: Artifact) -> None:
         job_id = assignment.ids[index]
         kind = KINDS[assignment.kind]
         try:

@@ -25,6 +25,7 @@ from openhorde.worker.agent.pop import Exhausted, Popper
 from openhorde.worker.agent.refusals import first_word
 from openhorde.worker.agent.run import Breaker, Broken
 from openhorde.worker.agent.sources import Sources
+from openhorde.worker.agent.spool import Spool
 from openhorde.worker.agent.steps import StepReports
 from openhorde.worker.agent.wishes import Wishes
 from openhorde.worker.backends.base import Artifact, JobFault
@@ -45,6 +46,7 @@ class Shift:
         wishes: Wishes,
         api: HordeApi,
         observe: events.Observe,
+        spool: Spool,
         stop: asyncio.Event,
         abort: asyncio.Event,
     ) -> None:
@@ -55,7 +57,8 @@ class Shift:
         self._abort = abort
         self._breaker = Breaker()
         self._bell = Bell()
-        self._delivery = Delivery(wishes, api, observe)
+        self._spool = spool
+        self._delivery = Delivery(wishes, api, observe, spool)
         self._demand = Demand(wishes, api, self._bell)
         reports = StepReports(wishes, api)
         self._crew = Crew(wishes, reports, self._breaker, self._bell, observe, abort, self._made)
@@ -82,6 +85,7 @@ class Shift:
         if wrong is not None:
             self._break(wrong)
             return 1
+        self._aside(self._delivering, self._delivery.left(await self._spool.load()))
         watcher = asyncio.create_task(self._watch())
         demand = asyncio.create_task(self._demand.watch())
         crew = asyncio.create_task(self._crew.work())
