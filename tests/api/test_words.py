@@ -122,6 +122,22 @@ def test_kudos_are_shown_whole() -> None:
     assert "costs 12.5 kudos and 3 are available" in told
 
 
+@pytest.mark.parametrize(
+    ("limit", "told"),
+    [
+        ({"limit_side_pixels": 576}, "(up to 576x576 pixels)"),
+        ({"limit_steps": 40}, "(up to 40 steps)"),
+        ({"limit_length": 512}, "(up to 512 tokens)"),
+    ],
+)
+def test_what_is_too_heavy_hears_the_bound_that_it_exceeds(
+    limit: dict[str, int], told: str
+) -> None:
+    sentence = sentence_of("KudosUpfront", {"reasons": ("steps",), **limit})
+    assert f"Ask for less {told}, allow" in sentence
+    assert sentence.count("up to") == 1
+
+
 def test_an_unknown_code_still_has_an_answer() -> None:
     status, body = refusal_answer(Refusal("Unheard"))
     assert (status, body.rc) == (400, "Unheard")

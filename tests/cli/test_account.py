@@ -2,6 +2,7 @@
 """`horde status`, `horde kudos`, and what the commands have in common."""
 
 import json
+from typing import Any
 
 import pytest
 from cli.conftest import Run
@@ -88,6 +89,40 @@ def test_kudos_explain_themselves(run: Run, playing: PlayingHorde) -> None:
         assert words in result.stdout
     assert playing.calls("kudos/history")[0].query == {"limit": "2", "before": "9-9", "user": ""}
     assert json.loads(run("kudos", "history", "--json").stdout)["next"] == "3-1"
+
+
+def test_the_history_can_be_added_up(run: Run, playing: PlayingHorde) -> None:
+    """The balance before and after each movement; what is held stands apart."""
+    playing.user = {"kudos": 991.55}
+
+    def entry(amount: float, effect: str) -> dict[str, Any]:
+        return {
+            "time": "2026-07-01T12:00:00Z",
+            "amount": amount,
+            "effect": effect,
+            "purpose": "price" if effect == "balance" else "reserve",
+            "why": "Because.",
+        }
+
+    playing.history = [
+        entry(5.45, "hold"),
+        entry(-4.45, "balance"),
+        entry(-4.0, "balance"),
+        entry(-13.9, "hold"),
+    ]
+    told = run("kudos", "history").stdout
+    rows = [
+        [cell.strip() for cell in line.split("│")[2:5]]
+        for line in told.splitlines()
+        if line.startswith("│")
+    ]
+    assert rows == [
+        ["", "", "+5.45"],
+        ["-4.45", "991.55", ""],
+        ["-4.00", "996.00", ""],
+        ["", "", "-13.90"],
+    ]
+    assert "held:" in told
 
 
 def test_kudos_are_sent(run: Run, playing: PlayingHorde) -> None:

@@ -23,6 +23,7 @@ from client.playing_horde import (
 from PIL import Image
 
 from openhorde.client import read_facts
+from openhorde.client.errors import GENERAL
 
 
 def test_a_picture_with_everything_said(run: Run, playing: PlayingHorde, tmp_path: Path) -> None:
@@ -227,3 +228,19 @@ def test_an_interrupt_cancels_the_request(playing: PlayingHorde, tmp_path: Path)
     assert [one.method for one in playing.calls("generate/status/{id}")] == ["DELETE"]
     assert "interrupted" in rest
     assert "Traceback" not in rest
+
+
+def test_a_mistake_is_told_by_its_option_alone(run: Run, playing: PlayingHorde) -> None:
+    errors = {"params.width": "Expected `int` >= 64"}
+    playing.refuse("generate/async", 400, {"message": GENERAL, "errors": errors})
+    told = run("image", "a fox", "--width", "63").stderr
+    assert told.startswith("horde: --width: ")
+    assert GENERAL not in told
+    lacking = run("image", "a fox", "--source-processing", "inpainting").stderr
+    assert "--source-image: is missing: inpainting changes a picture that is there" in lacking
+
+
+def test_advice_is_given_once(run: Run, playing: PlayingHorde) -> None:
+    own = "This is heavy for the present load (steps). Ask for less (up to 40 steps)."
+    playing.refuse("generate/async", 403, {"message": own, "rc": "KudosUpfront"})
+    assert run("image", "a fox").stderr.splitlines() == [f"horde: {own}"]

@@ -105,6 +105,7 @@ class PlayingHorde:
     alchemy: PlayingAlchemy = field(default_factory=PlayingAlchemy)
     texts: PlayingTexts = field(default_factory=PlayingTexts)
     user: dict[str, Any] = field(default_factory=dict)
+    history: list[dict[str, Any]] = field(default_factory=list)
     workers: list[dict[str, Any]] = field(default_factory=list)
     models: list[dict[str, Any]] = field(default_factory=list)
     heard: list[Heard] = field(default_factory=list)
@@ -281,7 +282,7 @@ class PlayingHorde:
         return JSONResponse({**USER, **self.user})
 
     def _history(self, request: Request) -> Response:
-        return JSONResponse({"entries": HISTORY, "next": "3-1"})
+        return JSONResponse({"entries": self.history or HISTORY, "next": "3-1"})
 
     def _transfer(self, request: Request) -> Response:
         return JSONResponse({"transferred": self.heard[-1].body["amount"]})

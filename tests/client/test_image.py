@@ -18,7 +18,7 @@ from client.playing_horde import (
 
 from openhorde.client import AsyncHorde, HordeError
 from openhorde.client.settings import ImageSettings
-from openhorde.wire.image import ImageParams, Lora
+from openhorde.wire.image import ImageParams, Lora, SourceProcessing
 from openhorde.wire.requests import ImageRequest
 
 
@@ -150,3 +150,14 @@ async def test_a_faulted_request_says_what_to_try(horde: AsyncHorde, playing: Pl
     playing.pictures = []
     with pytest.raises(HordeError, match="another model"):
         await horde.image("a fox")
+
+
+@pytest.mark.parametrize("processing", ["img2img", "inpainting", "outpainting"])
+async def test_what_changes_a_picture_needs_one(
+    processing: SourceProcessing, horde: AsyncHorde, playing: PlayingHorde
+) -> None:
+    with pytest.raises(HordeError, match=f"source_image: is missing: {processing}"):
+        await horde.image("a fox", source_processing=processing)
+    with pytest.raises(HordeError, match="source_image: is missing: the mask"):
+        await horde.price("a fox", source_mask=webp())
+    assert playing.heard == []

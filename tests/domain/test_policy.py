@@ -192,8 +192,29 @@ def test_who_cannot_pay_hears_why() -> None:
         "required_milli": 9000,
         "available_milli": 0,
         "reasons": ("steps",),
-        "limit_side_pixels": 1024,
+        "limit_steps": 40,
     }
+
+
+@pytest.mark.parametrize(
+    ("params", "limits"),
+    [
+        ({"steps": 41}, {"limit_steps": 40}),
+        ({"width": 2048, "height": 2048, "steps": 10}, {"limit_side_pixels": 1024}),
+        (
+            {"width": 2048, "height": 2048, "steps": 41},
+            {"limit_side_pixels": 1024, "limit_steps": 40},
+        ),
+        ({"steps": 21, "control_type": "canny"}, {"limit_steps": 20}),
+    ],
+)
+def test_the_bounds_that_are_told_are_those_exceeded(
+    params: dict[str, Any], limits: dict[str, int]
+) -> None:
+    with pytest.raises(Refusal) as caught:
+        accept(request(params), POOR, REFERENCE, **IDLE, estimate_milli=9000)
+    facts = caught.value.facts
+    assert {name: facts[name] for name in facts if name.startswith("limit_")} == limits
 
 
 @given(

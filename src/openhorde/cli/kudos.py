@@ -46,11 +46,11 @@ def history(
     as_json: AsJson = False,
 ) -> None:
     """Show what happened to your kudos, newest first, and why."""
-    page = asyncio.run(_history(url, api_key, before, count))
+    page, balance = asyncio.run(_history(url, api_key, before, count))
     if as_json:
         print_json(page)
     else:
-        _show_history(page)
+        _show_history(page, balance)
 
 
 @app.command()
@@ -93,9 +93,13 @@ def _show(user: UserDetails) -> None:
     console.print(table)
 
 
-async def _history(url: str, api_key: str, before: str | None, count: int) -> KudosHistory:
+async def _history(
+    url: str, api_key: str, before: str | None, count: int
+) -> tuple[KudosHistory, float | None]:
+    """A page, and for the newest one the balance that it ends with."""
     async with connect(url, api_key) as horde:
-        return await horde.history(before=before, limit=count)
+        page = await horde.history(before=before, limit=count)
+        return page, None if before else (await horde.find_user()).kudos
 
 
 async def _send(url: str, api_key: str, user: str, amount: int, key: str | None) -> float:
@@ -103,14 +107,27 @@ async def _send(url: str, api_key: str, user: str, amount: int, key: str | None)
         return await horde.send_kudos(user, amount, key=key)
 
 
-def _show_history(page: KudosHistory) -> None:
-    table = Table("when", "kudos", "what", "why")
-    table.columns[1].justify = "right"
+def _show_history(page: KudosHistory, balance: float | None) -> None:
+    """Each column of amounts can be added up: what moved, and what was set aside or freed."""
+    table = Table("when", "kudos", "balance", "held", "what", "why")
+    for column in table.columns[1:4]:
+        column.justify = "right"
     for entry in page.entries:
-        what = entry.purpose if entry.effect == "balance" else f"{entry.purpose} ({entry.effect})"
-        table.add_row(entry.time[:19], f"{entry.amount:+,.2f}", what, escape(_reason(entry)))
+        amount, moved = f"{entry.amount:+,.2f}", entry.effect == "balance"
+        table.add_row(
+            entry.time[:19],
+            amount if moved else "",
+            f"{balance:,.2f}" if moved and balance is not None else "",
+            "" if moved else amount,
+            entry.purpose,
+            escape(_reason(entry)),
+        )
+        if moved and balance is not None:
+            balance -= entry.amount
     console = output()
     console.print(table if page.entries else "nothing has happened yet")
+    if any(entry.effect != "balance" for entry in page.entries):
+        console.print("held: set aside for what is under way (-), paid from or given back (+)")
     if page.next:
         console.print(f"older: horde kudos history --before {page.next}")
 

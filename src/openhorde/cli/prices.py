@@ -3,7 +3,7 @@
 
 from rich.markup import escape
 
-from openhorde.cli.screen import kudos_text, output
+from openhorde.cli.screen import duration_text, kudos_text, output
 from openhorde.wire.requests import PriceLine, RequestPriced
 
 
@@ -12,13 +12,19 @@ def show_price(priced: RequestPriced) -> None:
     show_lines(priced.kudos, priced.lines or [])
     console = output()
     if priced.eta:
-        console.print(
-            f"would take about {priced.eta.p50:.0f} s, {priced.eta.p90:.0f} s if it goes badly;"
-            f" workers online that could do it: {priced.workers_fitting}",
-            soft_wrap=True,
-        )
+        console.print(_wait(priced), soft_wrap=True)
     for warning in priced.warnings or []:
         console.print(f"[yellow]note:[/] {escape(warning.message)}", soft_wrap=True)
+
+
+def _wait(priced: RequestPriced) -> str:
+    assert priced.eta is not None
+    usual, slow = (duration_text(seconds) for seconds in (priced.eta.p50, priced.eta.p90))
+    badly = f", {slow} if it goes badly" if slow != usual else ""
+    return (
+        f"would take about {usual}{badly}; "
+        f"workers online that could do it: {priced.workers_fitting}"
+    )
 
 
 def show_lines(kudos: float, lines: list[PriceLine]) -> None:

@@ -85,6 +85,8 @@ def seconds_text(parts: Mapping[str, float]) -> str:
 
 def duration_text(seconds: float) -> str:
     """A wait in the two largest units that matter."""
+    if 0 < seconds < 1:
+        return "less than 1 s"
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

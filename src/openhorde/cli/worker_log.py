@@ -15,6 +15,7 @@ class WorkerLog:
 
         self._log = structlog.get_logger(__name__)
         self._idle: set[str] = set()
+        self._in_maintenance: set[str] = set()
 
     def __call__(self, event: "Event") -> None:
         """Hear one event."""
@@ -30,14 +31,18 @@ class WorkerLog:
         match event:
             case events.Popped(kind=kind):
                 self._idle.discard(kind)
+                self._in_maintenance.discard(kind)
                 return None
             case events.Delivered(id=job, reward=reward):
                 return "delivered", {"job": job, "kudos": reward}
             case events.Idle(skipped=skipped, kind=kind) if kind not in self._idle:
                 self._idle.add(kind)
+                self._in_maintenance.discard(kind)
                 unfit = {reason: count for reason, count in skipped.items() if count}
                 return "idle", {"kind": kind, **({"waiting_but_unfit": unfit} if unfit else {})}
-            case events.Maintenance(message=message, kind=kind):
+            case events.Maintenance(message=message, kind=kind) if kind not in self._in_maintenance:
+                self._idle.discard(kind)
+                self._in_maintenance.add(kind)
                 return "in maintenance", {"kind": kind, "message": message}
             case events.Stopped(status=status):
                 return "stopped", {"status": status}

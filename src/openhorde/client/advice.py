@@ -149,7 +149,7 @@ def _words(found: msgspec.inspect.Type) -> str | None:
 def _number_words(found: msgspec.inspect.IntType | msgspec.inspect.FloatType) -> str:
     words = "a whole number" if isinstance(found, msgspec.inspect.IntType) else "a number"
     if found.ge is not None and found.le is not None:
-        words += f" from {found.ge:g} to {found.le:g}"
+        words += f" from {found.ge:.10g} to {found.le:.10g}"
     if found.multiple_of is not None:
         words += f", a multiple of {found.multiple_of:g}"
     return words
@@ -158,4 +158,7 @@ def _number_words(found: msgspec.inspect.IntType | msgspec.inspect.FloatType) ->
 def _text_words(found: msgspec.inspect.StrType) -> str:
     if found.min_length and found.max_length:
         return f"a text of {found.min_length} to {found.max_length} characters"
-    return f"a text of at least {found.min_length} characters" if found.min_length else "a text"
+    if not found.min_length:
+        return "a text"
+    characters = "character" if found.min_length == 1 else "characters"
+    return f"a text of at least {found.min_length} {characters}"

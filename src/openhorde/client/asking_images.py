@@ -11,7 +11,7 @@ from openhorde.client.errors import HordeError
 from openhorde.client.kinds import IMAGE, Status
 from openhorde.client.looks import Look
 from openhorde.client.pictures import Picture, QueuedImage
-from openhorde.client.settings import ImageSettings, asked_facts, image_body
+from openhorde.client.settings import ImageSettings, asked_facts, check_sources, image_body
 from openhorde.client.sources import ImageSource, source_base64
 from openhorde.wire.requests import (
     Generation,
@@ -141,6 +141,7 @@ class AskingImages(Asking):
         settings: Mapping[str, Any],
     ) -> dict[str, Any]:
         body = image_body(prompt, settings)
+        check_sources(body, source_image, source_mask)
         for field, source in (("source_image", source_image), ("source_mask", source_mask)):
             if source is not None:
                 body[field] = await source_base64(source, field, self._transport.download)

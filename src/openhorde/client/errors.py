@@ -5,6 +5,11 @@ from collections.abc import Mapping, Sequence
 
 from openhorde.client.advice import advice_for, field_advice
 
+GENERAL = "Input payload validation failed"
+"""How every horde begins its answer to fields that are wrong."""
+ADVISED = "Ask for less"
+"""A horde of this software says itself what to ask for instead."""
+
 
 class HordeError(Exception):
     """The horde refused, or its answer was of no use.
@@ -31,9 +36,12 @@ class HordeError(Exception):
 
     def explain(self, names: Mapping[str, str] | None = None) -> str:
         """The whole story; `names` says what the caller calls a field (`--cfg` for `cfg_scale`)."""
-        lines = [self.message]
+        # With the fields named, that the input is wrong in general tells nothing more.
+        said = self.errors and self.message == GENERAL
+        lines = [] if said else [self.message]
         lines += [field_advice(path, text, names or {}) for path, text in self.errors.items()]
-        if advice := advice_for(self.status, self.rc, self.retry_after_seconds, names or {}):
+        advice = advice_for(self.status, self.rc, self.retry_after_seconds, names or {})
+        if advice and not (self.rc == "KudosUpfront" and ADVISED in self.message):
             lines.append(advice)
         return "\n".join(lines)
 

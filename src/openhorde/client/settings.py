@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
 from openhorde.client.bodies import request_body
+from openhorde.client.errors import HordeError
 from openhorde.wire.image import (
     ControlType,
     ExtraSourceImage,
@@ -19,6 +20,7 @@ from openhorde.wire.image import (
 from openhorde.wire.requests import ImageRequest
 
 NEGATIVE_MARK = "###"
+NEEDS_SOURCE = ("img2img", "inpainting", "outpainting")
 
 
 class ImageSettings(TypedDict, total=False):
@@ -95,6 +97,21 @@ def image_body(prompt: str, settings: Mapping[str, Any]) -> dict[str, Any]:
         asked["seed"] = str(asked["seed"])
     prompt = f"{prompt} {NEGATIVE_MARK} {negative}" if negative else prompt
     return request_body(prompt, asked, params=PARAMS, request=REQUEST)
+
+
+def check_sources(body: Mapping[str, Any], source_image: object, source_mask: object) -> None:
+    """Raises HordeError where what is asked for needs a picture that is not there.
+
+    A horde would draw from the prompt alone, and charge for that.
+    """
+    processing = body.get("source_processing")
+    if processing in NEEDS_SOURCE and source_image is None:
+        errors = {"source_image": f"is missing: {processing} changes a picture that is there"}
+    elif source_mask is not None and source_image is None:
+        errors = {"source_image": "is missing: the mask says what to paint anew in it"}
+    else:
+        return
+    raise HordeError(0, None, "Nothing was sent.", errors)
 
 
 def asked_facts(body: Mapping[str, Any]) -> dict[str, Any]:

@@ -73,22 +73,73 @@ def test_engines_are_opened_anew_where_a_setting_needs_it(place: Place, inside: 
     assert load_settings(place.config).max_threads == 2
 
 
+def can_press(browser: Browser, css: str) -> bool:
+    return browser.driver.find_element(By.CSS_SELECTOR, css).is_enabled()
+
+
 def test_the_worker_is_drained_and_started(place: Place, inside: Browser) -> None:
     inside.shows("#phase", "working")
-    inside.press("#drain")
+    inside.until(lambda: not can_press(inside, "#start"), "what works cannot be started")
+    inside.press("#stop")
+    inside.shows("#told", "finishes what is in hand")
     inside.shows("#phase", "resting")
+    inside.shows("#kinds", "resting")
+    inside.until(lambda: not can_press(inside, "#stop"), "what rests cannot be stopped")
     inside.press("#start")
     inside.shows("#phase", "working")
+    inside.until(lambda: can_press(inside, "#stop"), "what works can be stopped")
     assert place.worker.lives
 
 
 def test_maintenance_is_set_at_the_horde(place: Place, inside: Browser) -> None:
-    inside.press("#maintenance-on")
+    inside.shows("#maintenance", "Maintenance on")
+    inside.press("#maintenance")
     inside.shows("#told", "in maintenance")
     assert place.seen_by_the_horde()["maintenance_mode"]
-    inside.press("#maintenance-off")
+    inside.shows("#phase", "in maintenance")
+    inside.shows("#kinds", "in maintenance")
+    inside.shows("#maintenance", "Maintenance off")
+    inside.press("#maintenance")
     inside.shows("#told", "available")
     assert not place.seen_by_the_horde()["maintenance_mode"]
+    inside.shows("#phase", "working")
+    inside.until(
+        lambda: "in maintenance" not in inside.text("#kinds"), "no kind is shown in maintenance"
+    )
+
+
+def test_settings_are_searched_and_narrowed_to_what_was_changed(inside: Browser) -> None:
+    inside.tab("Settings")
+
+    def seen(name: str) -> bool:
+        found = inside.driver.find_elements(By.CSS_SELECTOR, f"#setting-{name}")
+        return any(one.is_displayed() for one in found)
+
+    inside.enter("#search :is(input, textarea)", "gpu memory")
+    inside.until(lambda: seen("gpu_memory_mib") and not seen("worker_name"), "what was sought")
+    inside.enter("#search :is(input, textarea)", " ")
+    inside.press("#changed-only input")
+    inside.until(lambda: seen("worker_name") and not seen("scribe_name"), "what was changed")
+    inside.press("#changed-only input")
+    inside.group("Engines")
+    inside.until(lambda: seen("cpu_threads"), "settings of every engine")
+    assert not seen("openai_url")
+    inside.enter("#search :is(input, textarea)", "openai")
+    inside.until(lambda: seen("openai_url"), "what is sought is shown, though it is not used")
+
+
+def test_save_and_undo_are_there_once_something_was_changed(inside: Browser) -> None:
+    inside.tab("Settings")
+    inside.group("How much at once")
+
+    def offered() -> bool:
+        return inside.driver.find_element(By.CSS_SELECTOR, "#save").is_displayed()
+
+    inside.until(lambda: not offered(), "nothing to save")
+    inside.enter("#setting-max_power input", "21")
+    inside.until(offered, "something to save")
+    inside.press("#undo")
+    inside.until(lambda: not offered(), "nothing to save any more")
 
 
 def test_a_pilot_job_of_each_kind_brings_its_result(inside: Browser) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+from processes import Running
 
 from openhorde.worker.agent.control import Control
 from openhorde.worker.panel.log_tail import LogTail
@@ -52,6 +53,16 @@ async def test_the_first_start_tells_a_password_and_the_next_does_not(tmp_path: 
     again = Opening(tmp_path)
     async with again.panel():
         assert again.said == []
+
+
+def test_it_ends_on_sigterm_without_a_traceback(tmp_path: Path) -> None:
+    config = tmp_path / "worker.yaml"
+    config.write_text("backends: [fake]\npanel_port: 0\n")
+    worker = Running(tmp_path / "worker.log", "worker", "panel", "--rest", "--config", str(config))
+    with worker:
+        worker.wait_for_word("Control panel: ")
+        assert worker.stop() == 0
+        assert "Traceback" not in worker.said()
 
 
 async def test_a_public_address_wants_a_password_of_the_owners(tmp_path: Path) -> None:

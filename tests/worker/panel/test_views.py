@@ -12,11 +12,13 @@ from openhorde.worker.agent.live import (
     JobView,
     KindView,
     MessageView,
+    Phase,
     WorkerState,
 )
 from openhorde.worker.backends.base import InMemory
 from openhorde.worker.panel import views
 from openhorde.worker.panel.chart import Bar, bars_svg, number_text, round_top
+from openhorde.worker.panel.page import buttons_shown
 from openhorde.worker.settings import WorkerSettings
 
 EVIL = "<script>alert('x')</script>"
@@ -35,6 +37,7 @@ def test_nothing_from_outside_is_taken_for_html() -> None:
     )
     shown = [
         views.status_html(state, WorkerSettings(worker_name=EVIL), NOW),
+        views.kinds_html(state.kinds),
         views.jobs_html([job], NOW),
         views.faults_html([FaultView(id="1", kind="image", model=EVIL, reason=EVIL, at=NOW)]),
         views.messages_html([MessageView(text=EVIL, origin=EVIL, at=NOW)]),
@@ -90,6 +93,26 @@ def test_the_last_day_is_shown_with_its_empty_hours() -> None:
     assert re.search(r": 7\.5 kudos<", html)
     assert re.search(r": 2 jobs<", html)
     assert ": 99 " not in html
+
+
+def test_a_day_without_jobs_says_so() -> None:
+    html = views.hours_html([HourView(start=int(NOW) // 3600 * 3600)], NOW)
+    assert "No jobs yet" in html
+    assert "<svg" not in html
+
+
+@pytest.mark.parametrize("phase", ["resting", "opening", "working", "draining"])
+@pytest.mark.parametrize("maintenance", [False, True])
+def test_the_buttons_tell_what_can_be_done(phase: Phase, maintenance: bool) -> None:
+    state = WorkerState(phase=phase, since=NOW, maintenance=maintenance)
+    start, stop, maintain = buttons_shown(state)
+    assert start["interactive"] is (phase in ("resting", "draining"))
+    assert stop["interactive"] is (phase != "resting")
+    assert stop["value"] == ("Stop at once" if phase == "draining" else "Stop")
+    assert maintain["value"] == ("Maintenance off" if maintenance else "Maintenance on")
+    head = views.status_html(state, WorkerSettings(), NOW)
+    shown = "in maintenance" if maintenance and phase == "working" else phase
+    assert f'id="phase">{shown}<' in head
 
 
 @pytest.mark.parametrize(

@@ -120,8 +120,8 @@ ACCOUNT_WORDS: dict[str, tuple[int, str]] = {
         403,
         "This is heavy for the present load[ ({reasons})] and must be payable in advance[: it costs"
         " {required_kudos} kudos and {available_kudos} are available]. Ask for less[ (up to"
-        " {limit_side_pixels}x{limit_side_pixels} pixels)][ (up to {limit_length} tokens)], allow"
-        " slow_workers or downgrades, or earn kudos with a worker.",
+        " {limit_side_pixels}x{limit_side_pixels} pixels)][ (up to {limit_steps} steps)][ (up to"
+        " {limit_length} tokens)], allow slow_workers or downgrades, or earn kudos with a worker.",
     ),
     "KudosValidationError": (400, "The kudos cannot be moved[: {reason}]."),
     "InvalidTargetUsername": (400, "username[ {name}] is no account. Write NAME#ID."),

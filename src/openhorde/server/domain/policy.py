@@ -153,9 +153,9 @@ def accept(
 ) -> Accepted:
     """Applies the heavy-load rule: the request, perhaps smaller, and what to reserve for it.
 
-    Raises `Refusal` KudosUpfront (facts: required_milli, available_milli, reasons,
-    limit_side_pixels) when it is too heavy, cannot be paid and may not be made smaller. A dry run
-    is never refused and reserves nothing.
+    Raises `Refusal` KudosUpfront (facts: required_milli, available_milli, reasons, and of
+    limit_side_pixels and limit_steps those that it exceeds) when it is too heavy, cannot be paid
+    and may not be made smaller. A dry run is never refused and reserves nothing.
     """
     rule = upfront(
         request,
@@ -177,7 +177,7 @@ def accept(
         required_milli=rule.amount_milli,
         available_milli=requester.available_milli,
         reasons=rule.reasons,
-        limit_side_pixels=rule.limit_side_pixels,
+        **_exceeded(request, reference, rule),
     )
 
 
@@ -280,6 +280,20 @@ def _heavy_reasons(request: ImageRequest, reference: Reference, side: int) -> It
         yield "pixels"
     if request.params.control_type is not None and steps > FREE_STEPS_WITH_CONTROL:
         yield "control_type"
+
+
+def _exceeded(request: ImageRequest, reference: Reference, rule: Upfront) -> dict[str, int]:
+    """The bounds below which the request would be free, of those that it exceeds."""
+    bounds = {}
+    if "pixels" in rule.reasons:
+        bounds["limit_side_pixels"] = rule.limit_side_pixels
+    steps = {
+        "steps": min((_steps_max(n, reference, FREE_STEPS) for n in request.models), default=0),
+        "lcm": FREE_STEPS_WITH_LCM,
+        "control_type": FREE_STEPS_WITH_CONTROL,
+    }
+    exceeded = [most for reason, most in steps.items() if reason in rule.reasons]
+    return {**bounds, "limit_steps": min(exceeded)} if exceeded else bounds
 
 
 def _free_steps(request: ImageRequest, reference: Reference) -> int:

@@ -93,6 +93,10 @@ class Control:
         self._wanted = False
         self._tell(self._abort.set)
 
+    def maintenance(self, wanted: bool) -> None:
+        """Show at once what the owner has just had the horde do; its next answers tell the same."""
+        self._live.maintenance(wanted)
+
     def restart(self) -> None:
         """Drain, then begin anew with the settings as they are now."""
         self._wanted = True

@@ -17,7 +17,7 @@ from openhorde.worker.settings import KindName
 Phase = Literal["resting", "opening", "working", "draining"]
 JobStage = Literal["waiting", "running", "delivering"]
 EngineStage = Literal["opening", "idle", "busy", "lost"]
-KindStage = Literal["working", "idle", "maintenance", "trouble", "ended"]
+KindStage = Literal["resting", "working", "idle", "maintenance", "trouble", "ended"]
 
 FAULTS_KEPT = 100
 MESSAGES_KEPT = 50
@@ -104,7 +104,10 @@ class HourView(Struct, kw_only=True):
 
 
 class WorkerState(Struct, kw_only=True):
-    """A worker at one moment. Lists begin with the newest, `hours` with the oldest."""
+    """A worker at one moment. Lists begin with the newest, `hours` with the oldest.
+
+    `maintenance` is what the horde was last heard to say, of any kind of work.
+    """
 
     phase: Phase
     since: float
@@ -117,6 +120,7 @@ class WorkerState(Struct, kw_only=True):
     done: int = 0
     faulted: int = 0
     kudos: float = 0.0
+    maintenance: bool = False
 
 
 class Live:
@@ -128,6 +132,7 @@ class Live:
         self._phase: Phase = "resting"
         self._since = clock()
         self._kinds: dict[str, KindView] = {}
+        self._in_maintenance: set[str] = set()
         self._engines: dict[tuple[str, int], EngineView] = {}
         self._jobs: dict[str, JobView] = {}
         self._faults: deque[FaultView] = deque(maxlen=FAULTS_KEPT)
@@ -150,6 +155,7 @@ class Live:
                 done=sum(one.done for one in kinds),
                 faulted=sum(one.faulted for one in kinds),
                 kudos=sum(one.kudos for one in kinds),
+                maintenance=bool(self._in_maintenance),
             )
             return msgspec.convert(msgspec.to_builtins(state), WorkerState)
 
@@ -157,6 +163,16 @@ class Live:
         """The worker enters a phase."""
         with self._lock:
             self._enter(phase)
+
+    def maintenance(self, wanted: bool) -> None:
+        """The owner has put the worker into maintenance at the horde, or taken it out."""
+        with self._lock:
+            self._in_maintenance = set(self._kinds) if wanted else set()
+            for one in self._kinds.values():
+                if wanted and one.stage != "resting":
+                    self._is(one.kind, "maintenance", "")
+                elif not wanted and one.stage == "maintenance":
+                    self._is(one.kind, "working", "")
 
     def hear(self, event: events.Event) -> None:
         """Hear one event."""
@@ -167,12 +183,14 @@ class Live:
         match event:
             case events.Started():
                 self._enter("working")
+                self._each_kind("resting", "working")
             case events.Draining():
                 self._enter("draining")
             case events.Stopped():
                 self._engines.clear()
                 self._jobs.clear()
                 self._enter("resting")
+                self._each_kind(None, "resting")
             case events.EngineChanged():
                 self._engine(event)
             case events.MemoryChanged(backend, number, in_memory) if (
@@ -195,8 +213,10 @@ class Live:
                 self._note(reason, "this worker")
                 self._is(kind, "ended", reason)
             case events.Maintenance(message, kind):
+                self._in_maintenance.add(kind)
                 self._is(kind, "maintenance", message)
             case events.Idle(skipped, kind):
+                self._in_maintenance.discard(kind)
                 self._is(kind, "idle", "")
                 self._kinds[kind].skipped = skipped
             case _:
@@ -205,6 +225,7 @@ class Live:
     def _job_event(self, event: events.Event) -> None:
         match event:
             case events.Popped(ids, model, what, kind):
+                self._in_maintenance.discard(kind)
                 self._is(kind, "working", "")
                 for job_id in ids:
                     self._jobs[job_id] = JobView(
@@ -292,6 +313,12 @@ class Live:
         one.stage, one.message = stage, message
         if stage != "idle":
             one.skipped = {}
+
+    def _each_kind(self, before: KindStage | None, after: KindStage) -> None:
+        """Every kind that was in a stage, None for any, enters another."""
+        for one in self._kinds.values():
+            if before in (None, one.stage):
+                self._is(one.kind, after, "")
 
     def _note(self, text: str, origin: str) -> None:
         now = self._clock()

@@ -4,6 +4,7 @@
 All of it follows from the settings struct; groups and labels stand in worker/labels.py.
 """
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from msgspec import Struct
@@ -17,6 +18,7 @@ Look = Literal["switch", "choice", "choices", "words", "slider", "number", "secr
 
 SLIDER_STEPS_MAX = 64
 CLEAR = "-"
+ENGINES = next(field.choices for field in settings_fields() if field.name == "backends")
 
 
 class ShownField(Struct, frozen=True, kw_only=True):
@@ -32,6 +34,17 @@ class ShownField(Struct, frozen=True, kw_only=True):
     def name(self) -> str:
         """The setting's name."""
         return self.setting.name
+
+    @property
+    def engine(self) -> str | None:
+        """The engine whose name it begins with, if it is for one engine alone."""
+        begun = (one for one in ENGINES if self.name.startswith(f"{one}_"))
+        return next(begun, None)
+
+    def has(self, words: Sequence[str]) -> bool:
+        """Whether all these words, in small letters, are in its name, label or help."""
+        text = f"{self.name} {self.label} {self.info}".lower()
+        return all(word in text for word in words)
 
 
 def shown_groups() -> list[tuple[str, list[ShownField]]]:

@@ -20,6 +20,12 @@ from openhorde.worker.settings import SettingsError, WorkerSettings, changed
 
 FIELD_WIDTH_PIXELS = 300
 WORDS_LINES = 3
+MARK_UNSAVED = "() => { document.body.classList.add('unsaved') }"
+# With the notice of a save that failed, the form stays as it is.
+MARK_SAVED = (
+    "(notice) => { if (!(notice || '').includes('notice bad'))"
+    " document.body.classList.remove('unsaved') }"
+)
 MARKDOWN_LOOKALIKES = str.maketrans({"*": "\N{ASTERISK OPERATOR}", "`": "'", "[": "(", "]": ")"})
 
 
@@ -32,28 +38,53 @@ class Form:
         self._groups = shown_groups()
         self.fields = [field for _, fields in self._groups for field in fields]
         self.widgets: list[Component] = []
+        self.narrowing: dict[str, Any] = {}
 
     def build(self) -> None:
         """Put the form into the page that is being made."""
         seen = gr.State({})
+        with gr.Row(elem_classes="narrowing"):
+            words = gr.Textbox(
+                show_label=False,
+                placeholder="Search the settings",
+                elem_id="search",
+                min_width=200,
+                max_lines=1,
+            )
+            only = gr.Checkbox(
+                label="Changed only", elem_id="changed-only", container=False, min_width=140
+            )
+        style = gr.HTML(elem_classes="ours")
+        groups = []
         for index, (title, fields) in enumerate(self._groups):
-            with gr.Accordion(title, open=index == 0), gr.Row(elem_classes="fields"):
+            with (
+                gr.Accordion(title, open=index == 0, elem_id=f"group-{index}") as group,
+                gr.Row(elem_classes="fields"),
+            ):
                 self.widgets += [self._widget(field) for field in fields]
+            groups.append(group)
         notice = gr.HTML(elem_id="saved", elem_classes="ours")
+        restart = gr.Button("Restart the engines", visible=False, elem_id="restart")
         with gr.Row(elem_classes="sticky"):
             save = gr.Button("Save", variant="primary", elem_id="save", min_width=120)
             undo = gr.Button("Undo", elem_id="undo", min_width=120)
-            restart = gr.Button(
-                "Restart the engines", visible=False, elem_id="restart", min_width=120
-            )
         shown = [seen, *self.widgets]
-        undo.click(self.values, outputs=shown, show_progress="hidden")
+        self.narrowing = {
+            "fn": self.narrowed,
+            "inputs": [words, only],
+            "outputs": [style, *groups],
+            "show_progress": "hidden",
+        }
+        gr.on([words.input, only.input], **self.narrowing, trigger_mode="always_last")
+        touched: list[Any] = [widget.input for widget in self.widgets]
+        gr.on(touched, None, js=MARK_UNSAVED)
+        undo.click(self.values, outputs=shown, show_progress="hidden").then(None, js=MARK_SAVED)
         save.click(
             self.save,
             inputs=shown,
             outputs=[notice, restart, *shown],
             show_progress="hidden",
-        )
+        ).then(None, inputs=notice, js=MARK_SAVED).then(**self.narrowing)
         restart.click(self.restart, outputs=[notice, restart], show_progress="hidden")
         self.load_into = [notice, restart, *shown]
 
@@ -67,6 +98,30 @@ class Form:
         held = [to_widget(field, getattr(settings, field.name)) for field in self.fields]
         seen = dict(zip((field.name for field in self.fields), held, strict=True))
         return [seen, *(self._update(*pair) for pair in zip(self.fields, held, strict=True))]
+
+    def narrowed(self, words: str | None, changed_only: bool | None) -> list[Any]:
+        """What hides the fields that are not wanted, and the groups of which nothing is left.
+
+        Wanted are those with all the words, or that are not as they are by default. Without words,
+        settings of engines that are not used stay away.
+        """
+        settings = self._control.settings
+        sought = (words or "").lower().split()
+        shown = {
+            field.name: field.has(sought)
+            and (bool(sought) or field.engine in (None, *settings.backends))
+            and not (changed_only and getattr(settings, field.name) == field.setting.default)
+            for field in self.fields
+        }
+        away = [f"#setting-{name}" for name, one in shown.items() if not one]
+        away += [
+            f"#group-{index}"
+            for index, (_, fields) in enumerate(self._groups)
+            if not any(shown[field.name] for field in fields)
+        ]
+        opened = gr.update(open=True) if sought or changed_only else gr.skip()
+        style = f"<style>{', '.join(away)} {{ display: none !important; }}</style>" if away else ""
+        return [style, *(opened for _ in self._groups)]
 
     def save(self, seen: dict[str, Any], *held: Any) -> list[Any]:
         """Write the changes and have the worker heed them; what the page shows then.

@@ -39,7 +39,7 @@ class Pilot(Struct, kw_only=True):
 
     kind: Kind
     asked: str
-    state: Literal["running", "done", "failed"] = "running"
+    state: Literal["waiting", "running", "done", "failed"] = "waiting"
     says: str = ""
     picture: str | None = None
     words: str | None = None
@@ -202,6 +202,7 @@ class _Flight:
             )
         self.pilot.words = "\n".join(told)
         if status.state in ("waiting", "processing"):
+            self.pilot.state = "waiting" if status.state == "waiting" else "running"
             return False
         self.pilot.state = "done" if status.state == "done" else "failed"
         if self.pilot.state == "failed":
@@ -214,6 +215,7 @@ class _Flight:
             raise CallFailed("the job failed too often; the faults above tell why")
         if check.done:
             return True
+        self.pilot.state = "running" if check.processing else "waiting"
         if check.processing:
             self.pilot.says = "A worker is at it."
         elif check.is_possible:

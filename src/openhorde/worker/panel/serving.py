@@ -117,6 +117,8 @@ async def panel_open(
         # Pages that are open hold a stream each, and would be waited for.
         server.should_exit = server.force_exit = True
         await serving
+        # Forced, uvicorn leaves this out, and the end of the loop would be logged as a failure.
+        await server.lifespan.shutdown()
         listener.close()
 
 

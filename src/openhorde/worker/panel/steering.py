@@ -36,20 +36,23 @@ class Rewards:
         return sum(known) if known else None
 
 
-async def set_maintenance(settings: WorkerSettings, names: Sequence[str], wanted: bool) -> str:
-    """Put every kind's worker into maintenance, or take it out; the answer tells how that went."""
+async def set_maintenance(
+    settings: WorkerSettings, names: Sequence[str], wanted: bool
+) -> tuple[bool, str]:
+    """Put every kind's worker into maintenance, or take it out; whether that was done, and a notice
+    of how it went."""
     try:
         async with OwnerCalls(settings) as calls:
             met, unmet = await _meet(calls, names)
             for worker in met:
                 await calls.set_maintenance(worker.id, wanted)
     except CallFailed as failure:
-        return notice_html(str(failure), "bad")
+        return False, notice_html(str(failure), "bad")
     if not met:
-        return notice_html(UNMET.format(names=", ".join(unmet)), "bad")
+        return False, notice_html(UNMET.format(names=", ".join(unmet)), "bad")
     whom = ", ".join(worker.name for worker in met)
     done = "in maintenance: the horde gives it only your own requests" if wanted else "available"
-    return notice_html(f"{whom}: {done}.")
+    return True, notice_html(f"{whom}: {done}.")
 
 
 async def statistics_html(settings: WorkerSettings, names: Sequence[str]) -> str:
@@ -142,7 +145,7 @@ def _worker(worker: WorkerDetails) -> str:
 
 
 def _pilot(pilot: Pilot, worker: WorkerDetails, rewards: Rewards) -> str:
-    moods = {"running": "plain", "done": "good", "failed": "bad"}
+    moods = {"waiting": "plain", "running": "plain", "done": "good", "failed": "bad"}
     told = [f"{pilot.state}, {duration_text(pilot.seconds)}"]
     if pilot.price_kudos is not None:
         told.append(f"price {number_text(pilot.price_kudos)} kudos a job")

@@ -30,7 +30,9 @@ PHASES = {
     "working": ("working", "It asks for work and does it."),
     "draining": ("draining", "It finishes what is in hand and asks for nothing more."),
 }
+IN_MAINTENANCE = ("in maintenance", "The horde gives it its owner's own requests only.")
 KIND_WORDS = {
+    "resting": "resting",
     "working": "at work",
     "idle": "waits for work",
     "maintenance": "in maintenance",
@@ -43,6 +45,9 @@ BAD = ("maintenance", "trouble", "ended", "lost")
 def status_html(state: WorkerState, settings: WorkerSettings, now: float) -> str:
     """The head: who this is, what it is doing, and what it has earned since it was started."""
     word, sentence = PHASES[state.phase]
+    mood: str = state.phase
+    if state.phase == "working" and state.maintenance:
+        (word, sentence), mood = IN_MAINTENANCE, "bad"
     figures = (
         (number_text(state.kudos, 1), "kudos"),
         (str(state.done), "done"),
@@ -51,11 +56,10 @@ def status_html(state: WorkerState, settings: WorkerSettings, now: float) -> str
     )
     return (
         f'<div class="head"><h2>{escape(settings.worker_name)}</h2>'
-        f'<span class="badge {state.phase}" id="phase">{word}</span>'
+        f'<span class="badge {mood}" id="phase">{word}</span>'
         f"<span class='dim'>{sentence} Since {duration_text(now - state.since)}, "
         f"for {escape(settings.horde_url)}</span></div>"
         f'<div class="figures">{"".join(_figure(*figure) for figure in figures)}</div>'
-        f"{_kinds(state.kinds)}"
     )
 
 
@@ -74,6 +78,22 @@ def jobs_html(jobs: Sequence[JobView], now: float) -> str:
             f'<div class="track"><div style="width:{share:.0%}"></div></div></li>'
         )
     return _section("Jobs in hand", _list(rows, "Nothing in hand."))
+
+
+def kinds_html(kinds: Sequence[KindView]) -> str:
+    """How each kind of work goes, and what it has brought."""
+    rows = []
+    for kind in kinds:
+        skipped = {reason: count for reason, count in kind.skipped.items() if count}
+        told = escape(kind.message or "; ".join(skipped_sentences(skipped)))
+        counts = f"{kind.done} done, {number_text(kind.kudos)} kudos"
+        rows.append(
+            f'<li><div class="line"><b>{escape(kind.kind)}</b>'
+            f"{_badge(kind.stage, KIND_WORDS[kind.stage])}</div>"
+            f'<div class="dim">{counts}</div><div class="dim">{told}</div></li>'
+        )
+    shown = f"<ul class='rows kinds'>{''.join(rows)}</ul>"
+    return _section("Kinds of work", shown) if rows else ""
 
 
 def faults_html(faults: Sequence[FaultView]) -> str:
@@ -118,7 +138,7 @@ def engines_html(engines: Sequence[EngineView]) -> str:
 
 
 def hours_html(hours: Sequence[HourView], now: float) -> str:
-    """Kudos and jobs by hour over the last day."""
+    """Kudos and jobs by hour over the last day, once there are any."""
     this = int(now) // HOUR_SECONDS * HOUR_SECONDS
     known = {hour.start: hour for hour in hours}
     kudos, jobs = [], []
@@ -127,6 +147,8 @@ def hours_html(hours: Sequence[HourView], now: float) -> str:
         label = datetime.fromtimestamp(start).strftime("%H:%M")
         kudos.append(Bar(label, hour.kudos))
         jobs.append(Bar(label, hour.done))
+    if not any(bar.value for bar in (*kudos, *jobs)):
+        return _section("Per hour", _list([], "No jobs yet in the last day."))
     return (
         f'<div class="charts">{bars_svg("Kudos per hour", "kudos", kudos)}'
         f"{bars_svg('Jobs per hour', 'jobs', jobs)}</div>"
@@ -176,20 +198,6 @@ def clock_text(at: float) -> str:
     moment = datetime.fromtimestamp(at)
     today = moment.date() == datetime.now().date()
     return moment.strftime("%H:%M:%S" if today else "%Y-%m-%d %H:%M")
-
-
-def _kinds(kinds: Sequence[KindView]) -> str:
-    rows = []
-    for kind in kinds:
-        skipped = {reason: count for reason, count in kind.skipped.items() if count}
-        told = escape(kind.message or "; ".join(skipped_sentences(skipped)))
-        counts = f"{kind.done} done, {number_text(kind.kudos)} kudos"
-        rows.append(
-            f'<li><div class="line"><b>{escape(kind.kind)}</b>'
-            f"{_badge(kind.stage, KIND_WORDS[kind.stage])}</div>"
-            f'<div class="dim">{counts}</div><div class="dim">{told}</div></li>'
-        )
-    return f"<ul class='rows kinds'>{''.join(rows)}</ul>" if rows else ""
 
 
 def _figure(value: str, name: str) -> str:

@@ -92,9 +92,9 @@ def accept(
 ) -> Accepted:
     """Applies the heavy-load rule: the request, perhaps shorter, and what to reserve for it.
 
-    Raises `Refusal` KudosUpfront (facts: required_milli, available_milli, reasons, limit_length)
-    when it is too heavy, cannot be paid and may not be made shorter. A dry run is never refused and
-    reserves nothing.
+    Raises `Refusal` KudosUpfront (facts: required_milli, available_milli, reasons, and limit_length
+    if that is exceeded) when it is too heavy, cannot be paid and may not be made shorter. A dry run
+    is never refused and reserves nothing.
     """
     if request.dry_run or not rule.required:
         return Accepted(request, 0)
@@ -107,7 +107,7 @@ def accept(
         required_milli=rule.amount_milli,
         available_milli=requester.available_milli,
         reasons=rule.reasons,
-        limit_length=rule.limit_length,
+        **({"limit_length": rule.limit_length} if "max_length" in rule.reasons else {}),
     )
 
 
