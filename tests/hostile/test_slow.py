@@ -16,7 +16,7 @@ from openhorde.server.actions.horde import Horde
 from openhorde.server.api import operations
 from openhorde.server.api.app import create_app
 from openhorde.server.api.operations import Call, TooSlow
-from openhorde.server.kit.patience import PatientProtocol
+from openhorde.server.api.patience import PatientProtocol
 
 LOITERERS = 300
 HEAD = "POST /api/v2/generate/async HTTP/1.1\r\nHost: x\r\napikey: {key}\r\n"

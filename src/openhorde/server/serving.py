@@ -7,17 +7,22 @@ import socket
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from ipaddress import ip_address
+from typing import Any, cast
 
 import structlog
 import uvicorn
 from uvicorn.loops.auto import auto_loop_factory
 
 from openhorde.server.actions.horde import Horde
+from openhorde.server.api.addresses import is_trusted, normal_address
 from openhorde.server.api.app import Application, create_app
+from openhorde.server.api.patience import PatientProtocol
 from openhorde.server.boot import open_counts, open_database, open_means, prepare_database
 from openhorde.server.kit.logs import configure_logs
-from openhorde.server.kit.patience import PatientProtocol
+from openhorde.server.kit.open_files import connections_fitting, raise_open_files
+from openhorde.server.kit.places import Places
 from openhorde.server.kit.seat import Seat
 from openhorde.server.kit.shared_counts import share_memory
 from openhorde.server.kit.team import Team
@@ -60,6 +65,7 @@ def run(
     otherwise.
     """
     configure_logs(json=settings.log_json)
+    raise_open_files()
     if settings.processes == 1:
         _run(_serve_alone(settings))
     else:
@@ -137,7 +143,7 @@ async def _serve_alone(settings: ServerSettings) -> None:
                 open_means(settings, dsn, public_url) as horde,
                 open_counts(settings, horde.clock) as counts,
             ):
-                server = _WebServer(create_app(horde, counts=counts))
+                server = _WebServer(create_app(horde, counts=counts), settings)
                 log.info("serving", url=public_url)
                 await _serve(server, horde, dsn, [listener])
 
@@ -169,7 +175,7 @@ async def _serve_place(settings: ServerSettings, place: Place) -> None:
         open_counts(settings, horde.clock, memory=place.counts) as counts,
     ):
         app = create_app(horde, counts=counts, process=place.number)
-        server = _SeatedWebServer(app, place.channel)
+        server = _SeatedWebServer(app, settings, place.channel)
         await _serve(server, horde, dsn, [], first_process=place.number == 1)
 
 
@@ -202,12 +208,17 @@ def _on_signals(stop: Callable[[], None]) -> None:
 class _WebServer(uvicorn.Server):
     """uvicorn's server, stopped by whoever runs it instead of by signal handlers of its own."""
 
-    def __init__(self, app: Application) -> None:
+    def __init__(self, app: Application, settings: ServerSettings) -> None:
         self.app = app
+        places = Places(
+            connections_fitting(raise_open_files()),
+            is_many=lambda peer: is_trusted(normal_address(peer), settings.trusted_proxies),
+        )
         super().__init__(
             uvicorn.Config(
                 app,
-                http=PatientProtocol,
+                # uvicorn calls it, whatever it is.
+                http=cast(Any, partial(PatientProtocol, places=places)),
                 access_log=False,
                 log_config=None,
                 lifespan="off",
@@ -232,8 +243,8 @@ class _WebServer(uvicorn.Server):
 class _SeatedWebServer(_WebServer):
     """One that is handed its connections by the parent."""
 
-    def __init__(self, app: Application, channel: int) -> None:
-        super().__init__(app)
+    def __init__(self, app: Application, settings: ServerSettings, channel: int) -> None:
+        super().__init__(app, settings)
         self._seat = Seat(channel, on_parent_gone=self.stop)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
