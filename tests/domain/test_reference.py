@@ -2,7 +2,7 @@
 import pytest
 
 from openhorde.server.domain.model_names import owner_of
-from openhorde.server.domain.reference import ModelFacts, Reference, is_special
+from openhorde.server.domain.reference import EVERY_NAME, ModelFacts, Reference, is_special
 
 REFERENCE = Reference.from_json(
     {
@@ -99,3 +99,11 @@ def test_names_of_special_models() -> None:
     assert owner_of("plain") is None
     assert is_special("horde_special::Ada#7")
     assert not is_special("plain::Ada#7")
+
+
+def test_a_name_that_cannot_be_shown_is_not_served() -> None:
+    declared = ["good \U0001f525", "bad\u200b", "<b>bad</b>", "ba\u202ed"]
+    everything = Reference.from_json({EVERY_NAME: None})
+    served = everything.accept(declared, customizer=True, special_alias=None)
+    assert served == ("good \U0001f525",)
+    assert everything.texts.accept(declared, alias="Bob#1") == ("good \U0001f525",)

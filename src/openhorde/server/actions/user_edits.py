@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from openhorde.server.actions.admins import is_admin
-from openhorde.server.actions.users import USERNAME_LENGTH_MAX, clean_username, plain_text
+from openhorde.server.actions.users import USERNAME_LENGTH_MAX, clean_username
 from openhorde.server.domain import ledger
 from openhorde.server.domain.refusals import Refusal
 from openhorde.server.domain.requester import floor_milli
+from openhorde.server.domain.shown_text import shown_text
 from openhorde.server.kit.ids import uuid7
 from openhorde.server.store import kudos, user_edits, users
 from openhorde.server.store.signals import Edited
@@ -32,6 +33,7 @@ ROLES: Final = (
     "education",
     "special",
 )
+NOTE_LENGTH_MAX: Final = 1000
 OF_ADMINS: Final = frozenset({"kudos", "monthly_kudos", "usage_multiplier", "moderator"})
 OF_USERS: Final = frozenset({"public_workers", "username", "contact"})
 NOT_OF_ANONYMOUS: Final = OF_USERS | set(ROLES) | {"monthly_kudos"}
@@ -122,7 +124,7 @@ def _username(username: str | None) -> str | None:
 def _cleaned(field: str, text: str | None) -> str | None:
     if text is None:
         return None
-    cleaned = plain_text(text)
+    cleaned = shown_text(text, NOTE_LENGTH_MAX)
     if not cleaned:
         raise Refusal("BadRequest", reason=f"{field} holds nothing that can be shown")
     return cleaned

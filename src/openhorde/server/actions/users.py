@@ -1,20 +1,18 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Users: accounts are made and renamed, and get their first kudos."""
 
-import re
 from dataclasses import dataclass
 from uuid import uuid4
 
 from openhorde.server.domain import ledger
 from openhorde.server.domain.refusals import Refusal
+from openhorde.server.domain.shown_text import shown_text
 from openhorde.server.kit.ids import hash_key, new_api_key, uuid7
 from openhorde.server.store import kudos as kudos_store
 from openhorde.server.store import users
 from openhorde.server.store.statements import Statements
 
 USERNAME_LENGTH_MAX = 30
-
-_MARKUP = re.compile(r"<[^<>]*>|[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,17 +26,12 @@ class AddedUser:
     is_new: bool
 
 
-def plain_text(text: str) -> str:
-    """Text that is shown to others: without markup, control characters and what turns lines."""
-    return _MARKUP.sub("", text).strip()
-
-
 def clean_username(username: str) -> str:
-    """A username as it is stored: without markup and control characters, at most 30 long.
+    """A username as it is stored: as it may be shown, at most 30 long.
 
     Raises Refusal when nothing is left.
     """
-    cleaned = " ".join(plain_text(username).split())[:USERNAME_LENGTH_MAX].strip()
+    cleaned = shown_text(username, USERNAME_LENGTH_MAX)
     if not cleaned:
         raise Refusal("BadRequest", reason="username")
     return cleaned

@@ -4,9 +4,9 @@
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from openhorde.server.actions.users import plain_text
 from openhorde.server.domain import policy
 from openhorde.server.domain.refusals import Refusal
+from openhorde.server.domain.shown_text import shown_text
 from openhorde.server.store import workers
 from openhorde.server.store.signals import Edited
 from openhorde.server.store.workers import NameTaken, ShownWorker, WorkerChange
@@ -74,4 +74,4 @@ def _require_owner(caller: "Account", worker: ShownWorker) -> None:
 
 
 def _clipped(text: str | None, length: int) -> str | None:
-    return None if text is None else plain_text(text)[:length]
+    return None if text is None else shown_text(text, length)

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Limits on accounts and workers, and the heavy-load rule (rules 2.3, 2.4, 7.4)."""
 
-import re
 from collections.abc import Iterator, Sequence
 from math import sqrt
 from typing import Final
@@ -13,6 +12,7 @@ from openhorde.server.domain.kinds import image
 from openhorde.server.domain.reference import Reference
 from openhorde.server.domain.refusals import Refusal
 from openhorde.server.domain.requester import Requester
+from openhorde.server.domain.shown_text import plain, shown_text
 from openhorde.wire.requests import ImageRequest
 
 SIDE_START_PIXELS: Final = 1024
@@ -41,7 +41,6 @@ BLACKLIST_WORDS_MAX: Final = 200
 BLACKLIST_WORD_LENGTH_MAX: Final = 15
 HOSTED_NAMES: Final = ("colab", "tpu", "google")
 BANNED_CLIENT_AGENTS: Final = frozenset({"My-Project:v0.0.1:My-Contact"})
-_MARKUP = re.compile(r"<[^<>]*>|[\x00-\x1f\x7f]")
 
 
 class Upfront(Struct, frozen=True, kw_only=True):
@@ -240,11 +239,11 @@ def check_worker_count(
 
 
 def worker_name(name: str) -> str:
-    """A worker's name as it is stored: without markup and control characters, at most 100 long.
+    """A worker's name as it is stored: as it may be shown, at most 100 long.
 
     Raises `Refusal` BadRequest when nothing is left.
     """
-    cleaned = _MARKUP.sub("", name).strip()[:WORKER_NAME_LENGTH_MAX].strip()
+    cleaned = shown_text(name, WORKER_NAME_LENGTH_MAX)
     if not cleaned:
         raise Refusal("BadRequest", field="name", given=name)
     return cleaned
@@ -252,7 +251,7 @@ def worker_name(name: str) -> str:
 
 def blacklist(words: Sequence[str]) -> tuple[str, ...]:
     """The words that a worker refuses, as they are stored (rules 1.3)."""
-    cleaned = (_MARKUP.sub("", word)[:BLACKLIST_WORD_LENGTH_MAX] for word in words)
+    cleaned = (plain(word)[:BLACKLIST_WORD_LENGTH_MAX] for word in words)
     return tuple(word for word in cleaned if word.strip())[:BLACKLIST_WORDS_MAX]
 
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 from msgspec import Struct, field
 
 from openhorde.server.domain.model_names import OWNER_MARK, owner_of
+from openhorde.server.domain.shown_text import is_plain
 from openhorde.server.domain.text_reference import TextReference
 
 DEFAULT_BASELINE: Final = "stable diffusion 1"
@@ -115,7 +116,8 @@ class Reference:
 
         The first 300 count. `special_alias` is the owner's alias when the owner is special, else
         None: a `name::alias` model is accepted only from its alias. Unknown names are dropped
-        unless the owner is a customizer. When nothing is left the caller refuses the worker.
+        unless the owner is a customizer, and always those that cannot be shown as they are. When
+        nothing is left the caller refuses the worker.
         """
         accepted: dict[str, None] = {}
         for name in declared[:MODELS_MAX]:
@@ -123,7 +125,7 @@ class Reference:
                 allowed = special_alias is not None and owner_of(name) == special_alias
             else:
                 allowed = customizer or self.is_known(name)
-            if allowed:
+            if allowed and is_plain(name):
                 accepted[name] = None
         return tuple(accepted)
 

@@ -8,6 +8,7 @@ from math import isfinite
 from typing import Any, Final
 
 from openhorde.server.domain.model_names import OWNER_MARK, owner_of
+from openhorde.server.domain.shown_text import is_plain
 
 MODELS_MAX: Final = 200
 BACKEND_PREFIXES: Final = ("koboldcpp/", "aphrodite/")
@@ -55,10 +56,11 @@ class TextReference:
     def accept(self, declared: Sequence[str], *, alias: str) -> tuple[str, ...]:
         """The models that a worker may serve out of those it declares (rules 1.3).
 
-        Any name may be served, but `name::alias` only by the owner of that `alias`. The first 200
-        count. When nothing is left the caller refuses the worker.
+        Any name that can be shown may be served, but `name::alias` only by the owner of that
+        `alias`. The first 200 count. When nothing is left the caller refuses the worker.
         """
-        allowed = (name for name in declared[:MODELS_MAX] if owner_of(name) in (None, alias))
+        first = declared[:MODELS_MAX]
+        allowed = (name for name in first if owner_of(name) in (None, alias) and is_plain(name))
         return tuple(dict.fromkeys(allowed))
 
 

@@ -6,6 +6,7 @@ from typing import Any, Final, Literal
 
 from openhorde.server.domain.bridges import capabilities
 from openhorde.server.domain.kinds.table import KINDS
+from openhorde.server.domain.shown_text import shown_text
 from openhorde.server.store.workers import ShownWorker
 from openhorde.wire.workers import WorkerDetails, WorkerKudos
 
@@ -13,6 +14,7 @@ WorkerType = Literal["image", "text", "interrogation"]
 
 KIND_OF_TYPE: dict[WorkerType, str] = {"image": "image", "text": "text", "interrogation": "alchemy"}
 _TYPE_OF_KIND: dict[str, WorkerType] = {kind: word for word, kind in KIND_OF_TYPE.items()}
+AGENT_LENGTH_MAX = 1000
 _MEGA = 1_000_000
 
 
@@ -40,7 +42,7 @@ def show_worker(worker: ShownWorker, moderator: bool) -> WorkerDetails:
         trusted="trusted" in worker.owner_roles,
         flagged="flagged" in worker.owner_roles,
         uncompleted_jobs=worker.uncompleted_jobs,
-        bridge_agent=worker.bridge_agent,
+        bridge_agent=shown_text(worker.bridge_agent, AGENT_LENGTH_MAX),
         models=list(worker.models),
         info=worker.info,
     )
