@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Loading models: safetensors only, kept in memory as long as there is room."""
 
+import math
 import time
 from typing import Any
 
@@ -30,6 +31,8 @@ CONTROLLED = {
     "stable_diffusion_xl": "StableDiffusionXLControlNetPipeline",
 }
 MASKED_CHANNELS = 9
+PIPELINE_MULTIPLE_PIXELS = 8
+"""Diffusers refuses other sides, however fine a model's latents are."""
 PRELOAD_SECONDS_MAX = 120.0
 
 log = structlog.get_logger(__name__)
@@ -48,15 +51,16 @@ class Model(Struct):
 
     @property
     def multiple_pixels(self) -> int:
-        """Sides must be multiples of this."""
-        return int(self.from_text.vae_scale_factor)
+        """Sides must be multiples of this: of a latent's pixels, and of what pipelines insist on."""
+        return math.lcm(int(self.from_text.vae_scale_factor), PIPELINE_MULTIPLE_PIXELS)
 
     @property
     def native_side_pixels(self) -> int:
         """The side of the square that the model was trained on."""
         if self.card.native_side_pixels is not None:
             return self.card.native_side_pixels
-        return int(self.from_text.unet.config.sample_size) * self.multiple_pixels
+        latent_pixels = int(self.from_text.vae_scale_factor)
+        return int(self.from_text.unet.config.sample_size) * latent_pixels
 
     @property
     def only_masked(self) -> bool:
