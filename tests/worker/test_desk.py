@@ -1,12 +1,18 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Which job an engine takes next, and how many must lie ready."""
 
+import dataclasses
 import time
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
 
 from openhorde.worker.agent.assignment import Assignment
 from openhorde.worker.agent.bell import Bell
 from openhorde.worker.agent.desk import Desk
 from openhorde.worker.agent.pace import AHEAD_MAX, Pace
+from openhorde.worker.settings import KindName
 
 
 def job(name: str, model: str, *, age_seconds: float = 0.0) -> Assignment:
@@ -74,3 +80,49 @@ def test_quick_jobs_are_fetched_in_numbers_and_slow_ones_are_not() -> None:
     slow.called(0.2)
     slow.ran(10.0)
     assert slow.ahead(4) == 1
+
+
+KINDS: list[KindName] = ["image", "alchemy", "text"]
+
+
+@given(
+    steps=st.lists(
+        st.one_of(
+            st.tuples(st.sampled_from(KINDS), st.sampled_from("ab")),
+            st.sampled_from(["take a", "take b"]),
+        ),
+        max_size=60,
+    )
+)
+def test_what_is_first_of_its_kind_starts_within_one_job_of_each_kind(
+    steps: list[Any],
+) -> None:
+    desk = Desk(Bell())
+    lying: list[Assignment] = []
+    since_first: dict[str, list[KindName]] = {}
+    """Of what is first of its kind: the kinds of the jobs taken since."""
+    for number, step in enumerate(steps):
+        if isinstance(step, tuple):
+            put = dataclasses.replace(job(str(number), step[1]), kind=step[0])
+            desk.put(put)
+            lying.append(put)
+        else:
+            taken = desk.take(everything, step[-1])
+            if taken is None:
+                assert not lying
+                continue
+            lying.remove(taken)
+            since = since_first.pop(taken.ids[0], [])
+            for kinds in since_first.values():
+                kinds.append(taken.kind)
+            assert all(since.count(kind) <= 1 for kind in KINDS), since
+        for kind in KINDS:
+            first = next((one for one in lying if one.kind == kind), None)
+            if first is not None:
+                since_first.setdefault(first.ids[0], [])
+
+
+def test_a_job_that_was_overtaken_is_next_whatever_is_at_hand() -> None:
+    desk = laid(job("1", "a"), job("2", "b"), job("3", "b"), job("4", "b"))
+    order = [desk.take(everything, "b") for _ in range(4)]
+    assert [one.ids[0] for one in order if one is not None] == ["2", "1", "3", "4"]

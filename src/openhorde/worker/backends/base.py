@@ -159,6 +159,11 @@ class Note(Struct, kw_only=True, frozen=True):
     ref: str | None = None
 
 
+def information(told: str) -> Note:
+    """A note in words."""
+    return Note(type="information", value="see_ref", ref=told)
+
+
 class Artifact(Struct, kw_only=True, frozen=True):
     """One result: the bytes of a file, its media type, the seed it was made from."""
 

@@ -4,7 +4,7 @@
 from io import BytesIO
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import Struct, field
 from PIL import Image, ImageOps
 
 from openhorde.incoming.formats import taken_words
@@ -16,19 +16,22 @@ from openhorde.incoming.pictures import (
     open_picture,
     selects_nothing,
 )
-from openhorde.worker.backends.base import JobFault, Note, PictureJob
+from openhorde.worker.backends.base import JobFault, Note, PictureJob, information
 
 WEBP_QUALITY = 95
 PIXELS_MAX = 255 * 512 * 512
 """As many as a form of alchemy may have."""
 
+UNMASKED = "without a mask or transparent parts in the source, the whole picture was drawn anew"
+
 
 class Sources(Struct, frozen=True):
-    """The source picture, RGB; and the mask of the same size, white where to draw, when this is
-    inpainting."""
+    """The source picture, RGB; the mask of the same size, white where to draw, when this is
+    inpainting; and what the requester should know of them."""
 
     picture: Image.Image | None = None
     mask: Image.Image | None = None
+    notes: list[Note] = field(default_factory=list)
 
 
 def read_picture(content: bytes, role: Literal["source_image", "source_mask"]) -> Image.Image:
@@ -45,24 +48,27 @@ def read_picture(content: bytes, role: Literal["source_image", "source_mask"]) -
 
 def read_sources(job: PictureJob) -> Sources:
     """What the job brings. Colours under transparency are as they came, so a source with holes and
-    one with a mask are the same to an engine.
+    one with a mask are the same to an engine. Where nothing says where to draw, all is drawn anew.
 
-    Raises JobFault when it cannot be read, or nothing says where to draw though something has to.
+    Raises JobFault when a picture cannot be read, or a mask selects nothing.
     """
     if job.source is None:
         return Sources()
     picture = read_picture(job.source, "source_image")
     if not job.repaint:
         return Sources(picture.convert("RGB"))
-    missing = [Note(type="source_mask", value="parse_failed")]
     if job.mask is not None:
         mask = as_mask(read_picture(job.mask, "source_mask"))
         if selects_nothing(mask):
-            raise JobFault("source_mask: it selects nothing; paint white where to draw", missing)
+            raise JobFault(
+                "source_mask: it selects nothing; paint white where to draw",
+                [Note(type="source_mask", value="parse_failed")],
+            )
         fitted = ImageOps.fit(mask, picture.size, Image.Resampling.LANCZOS)
         return Sources(picture.convert("RGB"), fitted)
     if not has_holes(picture):
-        raise JobFault("inpainting needs a mask, or a source with transparent parts", missing)
+        everything = Image.new("L", picture.size, 255)
+        return Sources(picture.convert("RGB"), everything, [information(UNMASKED)])
     return Sources(picture.convert("RGB"), holes(picture))
 
 

@@ -14,6 +14,8 @@ from openhorde.worker.backends.base import (
 
 SEEDS = 2**31
 """Engines take seeds of different sizes; all of them take this many."""
+PROMPT_TOKENS_MIN = 16
+"""So many of a prompt's last tokens are always read, if half of the context has room for them."""
 
 
 def capabilities(models: Iterable[str], context_tokens: int) -> Capabilities:
@@ -23,6 +25,15 @@ def capabilities(models: Iterable[str], context_tokens: int) -> Capabilities:
         tokens_max=max(context_tokens - 1, 0),
         context_tokens_max=context_tokens,
     )
+
+
+def prompt_room(context_tokens: int, tokens_max: int) -> int:
+    """How many tokens of a prompt are read when at most `tokens_max` are written.
+
+    An answer that would fill the context is shortened instead, so that there is a prompt to go on
+    with.
+    """
+    return max(context_tokens - tokens_max, min(PROMPT_TOKENS_MIN, context_tokens // 2), 1)
 
 
 def stop_sequences(job: TextJob) -> list[str]:

@@ -12,17 +12,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from openhorde.worker.demo.vocabulary import Attributes, is_held_out
+from openhorde.worker.demo.vocabulary import SHAPE_WORDS, Attributes, is_held_out
 
 _COLOUR_WORDS: dict[str, tuple[str, ...]] = {
     "purple": ("purple", "purple", "violet"),
     "cyan": ("cyan", "cyan", "turquoise"),
-}
-_SHAPE_WORDS: dict[str, tuple[str, ...]] = {
-    "circle": ("circle", "circle", "circle", "disc", "disk", "ball", "dot"),
-    "square": ("square", "square", "square", "box"),
-    "diamond": ("diamond", "diamond", "diamond", "rhombus"),
-    "cross": ("cross", "cross", "cross", "plus", "plus sign"),
 }
 _SIZE_WORDS: dict[str, tuple[str, ...]] = {
     "small": ("small", "small", "little", "tiny"),
@@ -180,7 +174,7 @@ def colour_word(colour: str, generator: np.random.Generator) -> str:
 def _shape_phrase(stated: Attributes, generator: np.random.Generator) -> str:
     """Return the words for the shape with its size and colour, such as "a large red circle"."""
     shape = stated.shape
-    noun = "shape" if shape is None else _pick(_SHAPE_WORDS.get(shape, (shape,)), generator)
+    noun = "shape" if shape is None else _pick(SHAPE_WORDS.get(shape, (shape,)), generator)
     adjectives = []
     if stated.size is not None:
         adjectives.append(_pick(_SIZE_WORDS[stated.size], generator))
@@ -275,7 +269,7 @@ def random_caption(
 def known_words() -> tuple[str, ...]:
     """Return every word of the captions in lower case, sorted: each becomes one token."""
     sources: list[str] = []
-    for words in (_COLOUR_WORDS, _SHAPE_WORDS, _SIZE_WORDS, _PLACE_PHRASES):
+    for words in (_COLOUR_WORDS, SHAPE_WORDS, _SIZE_WORDS, _PLACE_PHRASES):
         for name, variants in words.items():
             sources += [name, *variants]
     for phrases in (

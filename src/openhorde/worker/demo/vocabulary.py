@@ -29,6 +29,13 @@ COLOURS: dict[str, tuple[int, int, int]] = {
 }
 COLOUR_NAMES = tuple(COLOURS)
 SHAPE_NAMES = ("circle", "square", "triangle", "star", "cross", "diamond", "heart")
+# What captions call a shape; the more often a word stands here, the more often it is taken.
+SHAPE_WORDS: dict[str, tuple[str, ...]] = {
+    "circle": ("circle", "circle", "circle", "disc", "disk", "ball", "dot"),
+    "square": ("square", "square", "square", "box"),
+    "diamond": ("diamond", "diamond", "diamond", "rhombus"),
+    "cross": ("cross", "cross", "cross", "plus", "plus sign"),
+}
 SIZE_NAMES = ("small", "large")
 PLACE_NAMES = ("left", "centre", "right")
 
@@ -38,6 +45,12 @@ MIDDLE_PIXELS: dict[str, float] = {"left": 20.0, "centre": 32.0, "right": 44.0}
 
 HELD_OUT_COUNT = 63
 _HELD_OUT_SEED = 20240
+
+
+def subject_words() -> list[str]:
+    """Return every single word that stands for a shape in the captions, each once."""
+    phrases = [*SHAPE_NAMES, *(word for words in SHAPE_WORDS.values() for word in words), "shape"]
+    return [word for word in dict.fromkeys(phrases) if " " not in word]
 
 
 @dataclass(frozen=True)

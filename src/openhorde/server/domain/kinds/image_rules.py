@@ -98,12 +98,11 @@ def check_mask(
 ) -> None:
     """Refuses inpainting without anything that says where to paint (rules 2.6), and a mask that
     selects nothing."""
-    if request.source_image is None or request.source_processing not in PAINTING:
-        return
     if mask is not None and mask.is_blank:
         raise Refusal("InpaintingMissingMask", reason="blank mask")
+    painting = request.source_image is not None and request.source_processing == "inpainting"
     has_holes = source is not None and source.has_holes
-    if request.source_processing == "inpainting" and mask is None and not has_holes:
+    if painting and mask is None and not has_holes:
         raise Refusal("InpaintingMissingMask")
 
 

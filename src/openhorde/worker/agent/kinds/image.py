@@ -29,6 +29,7 @@ from openhorde.worker.backends.base import (
     JobFault,
     Note,
     PictureJob,
+    information,
 )
 from openhorde.worker.settings import WorkerSettings
 
@@ -120,7 +121,9 @@ async def prepare(sources: Sources, settings: WorkerSettings, assignment: Assign
     if wire is None:
         raise Unfit(f"the job cannot be understood: {assignment.wrong}")
     if wire.source_processing == "remix" and wire.source_image:
-        raise Unfit("remixing is not offered")
+        if wire.extra_source_images:
+            raise Unfit("remixing of several pictures is not offered")
+        assignment.notes.append(information("a remix of one picture is drawn as img2img here"))
     payload = wire.payload
     source = mask = None
     if wire.source_image:

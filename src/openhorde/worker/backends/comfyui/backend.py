@@ -182,7 +182,7 @@ class ComfyBackend:
                 workflow = fill(template, values | {"seed": seed % SEEDS}, loras)
                 content = listener.draw(workflow, progress, cancelled)
                 pictures.append(read_result(content, job, sources))
-        return pictures, notes + more_notes
+        return pictures, [*sources.notes, *notes, *more_notes]
 
     def _values(self, job: PictureJob, sources: Sources) -> dict[str, Any]:
         sampler = SAMPLERS[job.sampler]

@@ -16,7 +16,7 @@ LANCZOS = Image.Resampling.LANCZOS
 def read_fitting_sources(job: PictureJob) -> Sources:
     """What the job brings, in its size. Raises JobFault as `read_sources`."""
     sources, size = read_sources(job), (job.width_pixels, job.height_pixels)
-    return Sources(_fitted(sources.picture, size), _fitted(sources.mask, size))
+    return Sources(_fitted(sources.picture, size), _fitted(sources.mask, size), sources.notes)
 
 
 def _fitted(picture: Image.Image | None, size: tuple[int, int]) -> Image.Image | None:

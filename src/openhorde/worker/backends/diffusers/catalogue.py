@@ -3,8 +3,9 @@
 
 A model is a diffusers folder, or a `.safetensors` checkpoint. A folder may hold `openhorde.json`,
 a checkpoint `NAME.safetensors` may have `NAME.json` beside it: `name`, `baseline`,
-`native_side_pixels` for a model that can only draw near that size, and `harmless` for one that
-knows nothing indecent, so that its pictures need no check. `NAME.config/` beside a
+`native_side_pixels` for a model that can only draw near that size, `steps_max` for one that gains
+nothing from more, `subject` (see library/subject.py) for one that knows little, and `harmless` for
+one that knows nothing indecent, so that its pictures need no check. `NAME.config/` beside a
 checkpoint is a diffusers folder without weights that tells how to read it; without one the
 configuration of the public model of its baseline is used.
 """
@@ -17,6 +18,7 @@ from msgspec import Meta, Struct
 from safetensors import SafetensorError, safe_open
 
 from openhorde.worker.engine_settings import Name
+from openhorde.worker.library.subject import Subject
 
 Kind = TypeVar("Kind")
 INDEX = "model_index.json"
@@ -41,17 +43,22 @@ class _Sidecar(Struct):
     name: Name | None = None
     baseline: str | None = None
     native_side_pixels: Annotated[int, Meta(ge=8, le=8192)] | None = None
+    steps_max: Annotated[int, Meta(ge=1)] | None = None
+    subject: Subject | None = None
     harmless: bool = False
 
 
 class ModelCard(Struct, frozen=True, kw_only=True):
-    """One model on disk. `native_side_pixels` is set where it cannot draw larger."""
+    """One model on disk. `native_side_pixels` is set where it cannot draw larger, `steps_max` where
+    it draws in no more steps, `subject` where it knows but that."""
 
     name: str
     path: Path
     family: Family
     baseline: str | None = None
     native_side_pixels: int | None = None
+    steps_max: int | None = None
+    subject: Subject | None = None
     config: Path | None = None
     harmless: bool = False
 
@@ -109,6 +116,8 @@ def _card(place: Path) -> ModelCard | None:
         family=family,
         baseline=sidecar.baseline,
         native_side_pixels=sidecar.native_side_pixels,
+        steps_max=sidecar.steps_max,
+        subject=sidecar.subject,
         config=config,
         harmless=sidecar.harmless,
     )

@@ -8,7 +8,14 @@ import torch
 from msgspec import Struct
 from PIL import Image, ImageOps
 
-from openhorde.worker.backends.base import Cancelled, JobFault, PictureJob, ReportProgress
+from openhorde.worker.backends.base import (
+    Cancelled,
+    JobFault,
+    Note,
+    PictureJob,
+    ReportProgress,
+    information,
+)
 from openhorde.worker.backends.diffusers.loading import Model
 from openhorde.worker.backends.diffusers.prompts import condition
 from openhorde.worker.backends.diffusers.samplers import make_scheduler
@@ -45,6 +52,34 @@ class Drawer:
         self._cancelled = cancelled
         self._passes = 1
         self._pass = 0
+        self._source_notes: list[Note] = []
+        self._size = self._size_drawn()
+        self._steps = min(job.steps, model.card.steps_max or job.steps)
+
+    def notes(self) -> list[Note]:
+        """What the requester should know of how it was drawn."""
+        job, card = self._job, self._model.card
+        asked = (job.width_pixels, job.height_pixels)
+        told = []
+        if self._size[0] * self._size[1] < asked[0] * asked[1]:
+            told.append(
+                f"{card.name} draws small: drawn at {self._size[0]}x{self._size[1]} and enlarged "
+                f"to {asked[0]}x{asked[1]}"
+            )
+        if self._steps < job.steps:
+            told.append(f"{card.name} gains nothing from more steps: drawn in {self._steps}")
+        hint = card.subject.hint_for(job.prompt) if card.subject is not None else None
+        if hint is not None:
+            told.append(hint)
+        return [*self._source_notes, *map(information, told)]
+
+    def _size_drawn(self) -> Size:
+        """The size asked for, or one of its shape that the model can draw."""
+        job, model = self._job, self._model
+        size = (job.width_pixels, job.height_pixels)
+        if model.card.native_side_pixels is None:
+            return size
+        return within(*size, model.card.native_side_pixels, model.multiple_pixels)
 
     def draw(self, prompt: str, negative_prompt: str) -> list[Image.Image]:
         """One picture for each seed, at the size the job asks for."""
@@ -54,6 +89,7 @@ class Drawer:
             model.from_text, prompt, negative_prompt, job.clip_skip, self._guided
         ).arguments()
         sources = read_sources(job) if self._control is None else Sources()
+        self._source_notes = sources.notes
         try:
             drawn = self._all(sources, job.seeds)
         except torch.OutOfMemoryError:
@@ -75,9 +111,7 @@ class Drawer:
 
     def _all(self, sources: Sources, seeds: list[int]) -> list[Image.Image]:
         job, model = self._job, self._model
-        size: Size = (job.width_pixels, job.height_pixels)
-        if model.card.native_side_pixels is not None:
-            size = within(*size, model.card.native_side_pixels, model.multiple_pixels)
+        size = self._size
         first_size = within(*size, model.native_side_pixels, model.multiple_pixels)
         twice = (
             job.hires_fix
@@ -144,7 +178,10 @@ class Drawer:
 
     def _run(self, pipeline: Any, seeds: list[int], **arguments: Any) -> list[Image.Image]:
         job, model = self._job, self._model
-        pipeline.scheduler = make_scheduler(model.scheduler_config, job.sampler, job.karras, seeds)
+        steps = _enough(self._steps, arguments.get("strength"))
+        pipeline.scheduler = make_scheduler(
+            model.scheduler_config, job.sampler, job.karras, seeds, steps
+        )
         pixels = job.width_pixels * job.height_pixels
         if pixels > VAE_WHOLE_PIXELS_MAX:
             pipeline.vae.enable_tiling()
@@ -160,7 +197,7 @@ class Drawer:
                 **prompts,
                 **arguments,
                 num_images_per_prompt=1 if many else len(seeds),
-                num_inference_steps=_steps(job, arguments.get("strength")),
+                num_inference_steps=steps,
                 guidance_scale=job.cfg_scale if self._guided else 1.0,
                 generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],
                 callback_on_step_end=self._step_ended,
@@ -178,8 +215,6 @@ class Drawer:
         return {}
 
 
-def _steps(job: PictureJob, strength: float | None) -> int:
-    """Enough that at least one step is left of a schedule of which `strength` is run."""
-    if strength is None:
-        return job.steps
-    return max(job.steps, int(1 / strength) + 1)
+def _enough(steps: int, strength: float | None) -> int:
+    """So many steps that at least one is left of a schedule of which `strength` is run."""
+    return steps if strength is None else max(steps, int(1 / strength) + 1)

@@ -41,10 +41,14 @@ SAMPLERS = {
     "lcm": Sampler("LCMScheduler", {"clip_sample": False}),
 }
 # These belong to one scheduler's way of working, not to how the model was trained.
-OWN_SETTINGS = ("algorithm_type", "solver_order", "timestep_spacing", "use_karras_sigmas")
+DISTILLED_STEPS = "original_inference_steps"
+"""Of how many steps a distilled model skips most; a drawing cannot have more steps than that."""
+OWN_SETTINGS = ("algorithm_type", "solver_order", "timestep_spacing", "use_karras_sigmas", DISTILLED_STEPS)
 
 
-def make_scheduler(config: dict[str, Any], name: str, karras: bool, seeds: list[int]) -> Any:
+def make_scheduler(
+    config: dict[str, Any], name: str, karras: bool, seeds: list[int], steps: int
+) -> Any:
     """A fresh scheduler for one job. `config` is that of the model's own scheduler.
 
     Karras sigmas are used where the scheduler knows them. Raises KeyError for an unknown sampler.
@@ -57,6 +61,8 @@ def make_scheduler(config: dict[str, Any], name: str, karras: bool, seeds: list[
         settings["use_karras_sigmas"] = karras
     if "noise_sampler_seed" in known:
         settings["noise_sampler_seed"] = seeds
+    if DISTILLED_STEPS in known:
+        settings[DISTILLED_STEPS] = max(steps, known[DISTILLED_STEPS].default)
     trained = {key: value for key, value in config.items() if key not in OWN_SETTINGS}
     shared = {key: value for key, value in trained.items() if key in known}
     return kind.from_config(shared | settings)

@@ -8,7 +8,14 @@ import torch
 from msgspec import Struct, field
 from PIL import Image, ImageOps
 
-from openhorde.worker.backends.base import Cancelled, JobFault, Note, PictureJob, ReportProgress
+from openhorde.worker.backends.base import (
+    Cancelled,
+    JobFault,
+    Note,
+    PictureJob,
+    ReportProgress,
+    information,
+)
 from openhorde.worker.backends.diffusers import annotators
 from openhorde.worker.backends.diffusers.adapters import adapted
 from openhorde.worker.backends.diffusers.annotators import Annotators
@@ -137,11 +144,10 @@ class Studio:
         with seams, adapted(pipeline, model.card.family, job, self._settings) as said:
             drawer = Drawer(model, job, report, cancelled, control)
             drawn = drawer.draw(said.prompt, said.negative_prompt)
-        notes = list(said.notes)
+        notes = [*said.notes, *drawer.notes()]
         approximation = SAMPLERS[job.sampler].approximation
         if approximation is not None:
-            told = f"{job.sampler}: {approximation}"
-            notes.append(Note(type="information", value="see_ref", ref=told))
+            notes.append(information(f"{job.sampler}: {approximation}"))
         return drawn, notes
 
     def _control_map(self, job: PictureJob) -> Image.Image:

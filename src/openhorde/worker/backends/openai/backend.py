@@ -26,7 +26,7 @@ from openhorde.worker.backends.servers import (
     faulting_jobs,
     refusing_to_open,
 )
-from openhorde.worker.backends.texts import Writing, capabilities
+from openhorde.worker.backends.texts import Writing, capabilities, prompt_room
 from openhorde.worker.settings import WorkerSettings
 
 log = structlog.get_logger(__name__)
@@ -117,7 +117,7 @@ class OpenAIBackend:
         self, job: TextJob, writing: Writing, sampling: dict[str, Any]
     ) -> tuple[str, dict[str, Any]]:
         context_tokens_max = min(job.context_tokens_max, self._context_tokens_max)
-        prompt_tokens_max = max(1, context_tokens_max - job.tokens_max)
+        prompt_tokens_max = prompt_room(context_tokens_max, job.tokens_max)
         prompt = job.prompt
         more: dict[str, Any] = {}
         if self._profile.truncate is not None:
@@ -129,7 +129,7 @@ class OpenAIBackend:
         return "/v1/completions", {
             "model": self._models[job.model],
             "prompt": prompt,
-            "max_tokens": job.tokens_max,
+            "max_tokens": min(job.tokens_max, max(1, context_tokens_max - prompt_tokens_max)),
             "seed": writing.seed,
             "stream": True,
             **sampling,

@@ -19,6 +19,7 @@ from openhorde.worker.backends.base import (
     JobFault,
     ReportProgress,
     TextJob,
+    information,
 )
 from openhorde.worker.backends.pictures import read_picture, write_webp
 from openhorde.worker.forms.base import Form, FormFault
@@ -26,6 +27,7 @@ from openhorde.worker.forms.registry import KNOWN, form_kind, obstacles
 from openhorde.worker.settings import WorkerSettings
 
 if TYPE_CHECKING:
+    from openhorde.worker.backends.transformers.catalogue import TextCard
     from openhorde.worker.backends.transformers.texts import Writers
 
 log = structlog.get_logger(__name__)
@@ -55,20 +57,20 @@ class TransformersBackend:
         device = choose_device(settings.device)
         torch.zeros(1, device=device)  # fails here, and plainly, when the device is not there
         reasons: list[str] = []
-        text_models: list[str] = []
-        context_tokens = 0
+        cards: list[TextCard] = []
         if "alchemy" in settings.kinds:
             self._open_forms(reasons)
         if "text" in settings.kinds:
-            text_models, context_tokens = self._open_texts(device, reasons)
-        if not self._forms and not text_models:
+            cards = self._open_texts(device, reasons)
+        if not self._forms and not cards:
             raise RuntimeError("; ".join(reasons) or "no form and no text model is to be had")
+        text_models = [card.name for card in cards]
         log.info("open", device=str(device), forms=list(self._forms), text_models=text_models)
         return Capabilities(
             forms=list(self._forms),
             text_models=text_models,
-            tokens_max=max(context_tokens - 1, 0),
-            context_tokens_max=context_tokens,
+            tokens_max=min((card.tokens_offered for card in cards), default=0),
+            context_tokens_max=min((card.context_tokens_offered for card in cards), default=0),
         )
 
     def in_memory(self) -> list[InMemory]:
@@ -106,8 +108,8 @@ class TransformersBackend:
                 log.warning("a form is not offered", form=name, reason=obstacle)
                 reasons.append(f"{name}: {obstacle}")
 
-    def _open_texts(self, device: Any, reasons: list[str]) -> tuple[list[str], int]:
-        """The names of the language models, and the context that all of them have."""
+    def _open_texts(self, device: Any, reasons: list[str]) -> "list[TextCard]":
+        """The language models that can be had."""
         from openhorde.worker.backends.transformers.catalogue import find_text_models
         from openhorde.worker.backends.transformers.texts import Writers
 
@@ -119,8 +121,8 @@ class TransformersBackend:
         except RuntimeError as error:
             log.warning("no text is written", reason=str(error))
             reasons.append(str(error))
-            return [], 0
-        return [card.name for card in cards], min(card.context_tokens for card in cards)
+            return []
+        return cards
 
     def _do_form(
         self, job: FormJob, report: ReportProgress, cancelled: Callable[[], bool]
@@ -169,4 +171,9 @@ class TransformersBackend:
         except RuntimeError as error:
             raise JobFault(str(error)) from error
         written = write(writer, job, report, cancelled)
-        return Artifact(content=written.text.encode(), media_type="text/plain", seed=written.seed)
+        return Artifact(
+            content=written.text.encode("utf-8", "replace"),
+            media_type="text/plain",
+            seed=written.seed,
+            notes=[information(told) for told in written.told],
+        )

@@ -17,6 +17,8 @@ _NEUTRAL: dict[str, Any] = {
 }
 # Words for which it is enough that they are true or false, and false asks for nothing.
 _NEWLINE = "\n"
+# Lower ones overflow in half precision.
+TEMPERATURE_MIN = 0.01
 
 
 class Sampling(Struct, kw_only=True):
@@ -30,7 +32,8 @@ class Sampling(Struct, kw_only=True):
 def translate(wished: dict[str, Any]) -> Sampling:
     """Translate the wire's words (see wire/text.py, TextSampling); absent ones stay the model's.
 
-    A temperature of 0 takes the likeliest token each time, and then no other word matters.
+    A temperature of 0, or so low that it makes no difference, takes the likeliest token each time,
+    and then no other word matters.
     """
     told = Sampling(arguments={"do_sample": True})
     for name, value in wished.items():
@@ -55,7 +58,7 @@ def translate(wished: dict[str, Any]) -> Sampling:
             case _:
                 if value and value not in _NEUTRAL.get(name, ()):
                     told.left_out.append(name)
-    if told.arguments.get("temperature") == 0:
+    if told.arguments.get("temperature", 1.0) < TEMPERATURE_MIN:
         kept = ("repetition_penalty",)
         told.arguments = {name: told.arguments[name] for name in kept if name in told.arguments}
         told.arguments["do_sample"] = False

@@ -8,18 +8,18 @@ from typing import Any
 
 import structlog
 import torch
-from msgspec import Struct
+from msgspec import Struct, field
 from transformers import AutoModelForCausalLM, AutoTokenizer, StoppingCriteria
 
 from openhorde.worker.backends.base import (
     Cancelled,
     InMemory,
-    JobFault,
     ReportProgress,
     TextJob,
 )
 from openhorde.worker.backends.transformers.catalogue import TextCard
 from openhorde.worker.backends.transformers.sampling import translate
+from openhorde.worker.backends.texts import prompt_room
 from openhorde.worker.library.loading import load_beside, load_model
 
 # Tokens looked back over for a stop sequence, beyond one for each of its bytes.
@@ -38,10 +38,11 @@ class Writer(Struct):
 
 
 class Written(Struct, frozen=True):
-    """What a model wrote, and the seed it drew from."""
+    """What a model wrote, the seed it drew from, and what the requester should know of it."""
 
     text: str
     seed: int
+    told: list[str] = field(default_factory=list)
 
 
 class Writers:
@@ -80,16 +81,17 @@ class Writers:
 def write(
     writer: Writer, job: TextJob, report: ReportProgress, cancelled: Callable[[], bool]
 ) -> Written:
-    """Go on with the job's prompt. Raises JobFault when it leaves no room, or Cancelled.
+    """Go on with the job's prompt. Raises Cancelled.
 
     A prompt that is too long loses its beginning. The text ends before the first stop sequence.
     """
     asked = translate(job.sampling)
     if asked.left_out:
         log.info("sampling words that transformers does not have", words=asked.left_out)
-    numbers = _prompt_tokens(writer, job)
+    numbers, told = _prompt_tokens(writer, job)
+    tokens_max = min(job.tokens_max, _context(writer, job) - len(numbers))
     stops = [stop for stop in (*job.stop_sequences, *asked.stop_sequences) if stop]
-    watch = _Watch(writer.tokenizer, len(numbers), job.tokens_max, stops, report, cancelled)
+    watch = _Watch(writer.tokenizer, len(numbers), tokens_max, stops, report, cancelled)
     prompt = torch.tensor([numbers], device=writer.model.device)
     seed = job.seed if job.seed is not None else secrets.randbits(_SEED_BITS)
     devices = [prompt.device] if prompt.device.type == "cuda" else []
@@ -98,7 +100,7 @@ def write(
         whole = writer.model.generate(
             input_ids=prompt,
             attention_mask=torch.ones_like(prompt),
-            max_new_tokens=job.tokens_max,
+            max_new_tokens=tokens_max,
             pad_token_id=_padding(writer),
             stopping_criteria=[watch],
             **asked.arguments,
@@ -108,18 +110,18 @@ def write(
     text = _text_after(writer.tokenizer, whole[0].tolist(), len(numbers))
     for stop in stops:
         text = text.partition(stop)[0]
-    return Written(text, seed)
+    hint = writer.card.subject.hint_for(job.prompt) if writer.card.subject is not None else None
+    return Written(text, seed, [*told, *([hint] if hint is not None else [])])
 
 
-def _prompt_tokens(writer: Writer, job: TextJob) -> list[int]:
-    """The prompt's last tokens, as many as the answer leaves room for; at least one."""
-    context = min(job.context_tokens_max, writer.card.context_tokens)
-    room = context - job.tokens_max
-    if room < 1:
-        raise JobFault(
-            f"max_length is {job.tokens_max}, which leaves a context of {context} tokens no room "
-            "for the prompt"
-        )
+def _context(writer: Writer, job: TextJob) -> int:
+    """How many tokens the model may read and write for a job."""
+    return min(job.context_tokens_max, writer.card.context_tokens)
+
+
+def _prompt_tokens(writer: Writer, job: TextJob) -> tuple[list[int], list[str]]:
+    """The prompt's last tokens, as many as there is room for, and a word on those left out."""
+    room = prompt_room(_context(writer, job), job.tokens_max)
     # A prompt may be longer than a model can read: that it is cut here needs no warning there.
     numbers: list[int] = writer.tokenizer(job.prompt, verbose=False)["input_ids"]
     start = writer.tokenizer.bos_token_id
@@ -128,10 +130,11 @@ def _prompt_tokens(writer: Writer, job: TextJob) -> list[int]:
     if not numbers or (writer.card.starts_texts and numbers[0] != start):
         numbers = [start, *numbers]
     if len(numbers) <= room:
-        return numbers
+        return numbers, []
+    told = [f"only the last {room} of the prompt's {len(numbers)} tokens were read"]
     if numbers[0] == writer.tokenizer.bos_token_id and room > 1:
-        return [numbers[0], *numbers[len(numbers) - room + 1 :]]
-    return numbers[-room:]
+        return [numbers[0], *numbers[len(numbers) - room + 1 :]], told
+    return numbers[-room:], told
 
 
 def _padding(writer: Writer) -> int:
