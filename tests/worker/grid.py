@@ -30,7 +30,8 @@ def _edges(name: str, kind: inspect.Type) -> list[Any]:
         case inspect.Metadata():
             return _edges(name, kind.type)
         case inspect.UnionType():
-            return [one for part in kind.types for one in _edges(name, part)]
+            several = [one for part in kind.types for one in _edges(name, part)]
+            return sorted(several, key=lambda one: one is not None)
         case inspect.LiteralType():
             return list(kind.values)
         case inspect.BoolType():

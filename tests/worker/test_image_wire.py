@@ -3,16 +3,18 @@
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import httpx
 import pytest
 
+from openhorde.wire.image import Sampler
 from openhorde.worker.agent.api import HordeApi
 from openhorde.worker.agent.assignment import Assignment
 from openhorde.worker.agent.kinds.base import Offer
 from openhorde.worker.agent.kinds.image import pop_body, prepare, read_pop, result_body
 from openhorde.worker.agent.sources import Sources
+from openhorde.worker.backends import fake
 from openhorde.worker.backends.base import (
     Adapter,
     Artifact,
@@ -21,6 +23,8 @@ from openhorde.worker.backends.base import (
     Note,
     PictureJob,
 )
+from openhorde.worker.backends.comfyui import samplers as comfyui_samplers
+from openhorde.worker.backends.diffusers import samplers as diffusers_samplers
 from openhorde.worker.settings import load_settings
 
 SOURCE = "aGVsbG8="
@@ -133,3 +137,9 @@ def test_a_result_says_what_it_stands_for(notes: list[Any], state: str) -> None:
     body = result_body(assignment, 0, artifact, True)
     assert (body.state, body.censored) == (state, bool(notes))
     assert [one.value for one in body.gen_metadata] == notes
+
+
+def test_every_engine_that_draws_has_every_sampler_of_the_wire() -> None:
+    wire = set(get_args(Sampler))
+    assert set(fake.SAMPLERS) == set(diffusers_samplers.SAMPLERS) == wire
+    assert set(comfyui_samplers.usable_samplers(["euler"], ["normal", "karras"])) == wire

@@ -11,7 +11,7 @@ from PIL import Image
 from openhorde.worker.agent import events
 from openhorde.worker.backends.base import JobFault, Note, PictureJob
 from openhorde.worker.backends.comfyui.pictures import read_fitting_sources
-from openhorde.worker.backends.pictures import read_picture, read_sources
+from openhorde.worker.backends.pictures import UNMASKED, read_picture, read_sources
 
 CASES = Path(__file__).parents[1] / "cases"
 
@@ -69,24 +69,19 @@ def test_a_sideways_picture_with_holes_is_upright_with_its_mask() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "reason"),
-    [
-        ({"source": png(Image.new("RGB", (8, 8)))}, "needs a mask"),
-        ({"source": png(Image.new("RGBA", (8, 8), (0, 0, 0, 255)))}, "needs a mask"),
-        (
-            {
-                "source": png(Image.new("RGB", (8, 8))),
-                "mask": png(Image.new("RGB", (8, 8))),
-            },
-            "source_mask: it selects nothing",
-        ),
-    ],
+    "source", [Image.new("RGB", (8, 8)), Image.new("RGBA", (8, 8), (0, 0, 0, 255))]
 )
-def test_where_nothing_says_where_to_draw_the_job_is_faulted(
-    changes: dict[str, Any], reason: str
-) -> None:
-    with pytest.raises(JobFault, match=reason) as fault:
-        read_sources(job(**changes))
+def test_where_nothing_says_where_to_draw_all_is_drawn_anew(source: Image.Image) -> None:
+    sources = read_sources(job(source=png(source)))
+    assert sources.mask is not None
+    assert sources.mask.getextrema() == (255, 255)
+    assert [note.ref for note in sources.notes] == [UNMASKED]
+
+
+def test_a_mask_that_selects_nothing_faults_the_job() -> None:
+    black = png(Image.new("RGB", (8, 8)))
+    with pytest.raises(JobFault, match="source_mask: it selects nothing") as fault:
+        read_sources(job(source=black, mask=black))
     assert fault.value.notes == [Note(type="source_mask", value="parse_failed")]
 
 

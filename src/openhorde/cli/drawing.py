@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from openhorde.cli.progress import RequestProgress
-from openhorde.cli.screen import kudos_text, seconds_text
+from openhorde.cli.screen import kudos_text, seconds_text, tell
 from openhorde.client import AsyncHorde, HordeError, Picture, QueuedImage
 from openhorde.client.metadata import picture_format
 
@@ -79,8 +79,7 @@ async def draw(
     with progress.on_screen():
         queued = await horde.generate_image(prompt, **settings)
         try:
-            for warning in queued.warnings:
-                console.print(f"[yellow]note:[/] {escape(warning.message)}", soft_wrap=True)
+            tell((warning.message for warning in queued.warnings), console)
             async with aclosing(horde.watch(queued.id)) as looks:
                 async for look in looks:
                     progress.show(look)
@@ -110,6 +109,7 @@ def report(drawn: Drawn, console: Console) -> None:
             f"{escape(picture.model)}, drawn by {escape(picture.worker_name)}{note}",
             soft_wrap=True,
         )
+    tell(dict.fromkeys(said for picture in drawn.pictures for said in picture.said), console)
     total = sum(drawn.seconds.values())
     console.print(f"cost {kudos_text(drawn.kudos)}")
     console.print(f"took {total:.1f} s: {seconds_text(drawn.seconds)}", soft_wrap=True)

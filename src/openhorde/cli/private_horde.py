@@ -21,6 +21,9 @@ from openhorde.client import ANONYMOUS_KEY, HordeError
 
 HOST = "127.0.0.1"
 DEMO_MODEL = "openhorde_shapes"
+DEFAULT_MODEL = "stable_diffusion"
+"""What clients ask for that name no model."""
+MAX_POWER = 3072 * 3072 // (64 * 64 * 8)
 WORKER_NAME = "this-machine"
 # One engine draws, one looks at pictures and writes.
 BACKENDS = ("diffusers", "transformers")
@@ -184,6 +187,10 @@ class PrivateHorde:
             "OPENHORDE_WORKER_MODELS_FOLDER": str(models_folder()),
             "OPENHORDE_WORKER_MODELS_TO_LOAD": DEMO_MODEL,
             "OPENHORDE_WORKER_SPOOL_FOLDER": str(self.data / "spool"),
+            "OPENHORDE_WORKER_STAND_INS": f"{DEFAULT_MODEL}={DEMO_MODEL}",
+            # All that can be asked: the demo models are quick, and draw or read less inside.
+            "OPENHORDE_WORKER_MAX_POWER": str(MAX_POWER),
+            "OPENHORDE_WORKER_MAX_LENGTH": "0",
         }
         worker = self._child("worker", self._parts.worker, worker_environment, DRAIN_SECONDS_MAX)
         await self._until(self._worker_online, worker, WORKER_SECONDS_MAX)

@@ -2,7 +2,7 @@
 """Where commands write: results to standard output, what happens meanwhile to standard error."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn
 
 import msgspec
@@ -61,6 +61,12 @@ def print_json(value: Any) -> None:
     """One JSON document on standard output."""
     text = msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
     typer.echo(text)
+
+
+def tell(notes: Iterable[str], console: Console) -> None:
+    """Print what somebody should know beside a result, a line each."""
+    for note in notes:
+        console.print(f"[yellow]note:[/] {escape(note)}", soft_wrap=True)
 
 
 def fail(problem: Exception | str) -> NoReturn:

@@ -15,7 +15,7 @@ from openhorde.cli.generated import setting, with_settings
 from openhorde.cli.options import ANONYMOUS_KEY, DEFAULT_URL, ApiKey, AsJson, Url, Wait, connect
 from openhorde.cli.prices import show_price
 from openhorde.cli.progress import RequestProgress
-from openhorde.cli.screen import kudos_text, messages, print_json
+from openhorde.cli.screen import kudos_text, messages, print_json, tell
 from openhorde.client import TEXT, AsyncHorde, Text
 
 WRITING, SAMPLING, HORDE = "Text", "Sampling", "Horde"
@@ -101,8 +101,7 @@ async def write(
     with progress.on_screen():
         queued = await horde.generate_text(prompt, **settings)
         try:
-            for warning in queued.warnings:
-                console.print(f"[yellow]note:[/] {escape(warning.message)}", soft_wrap=True)
+            tell((warning.message for warning in queued.warnings), console)
             async with aclosing(horde.watch_text(queued.id)) as looks:
                 async for look in looks:
                     progress.show(look)
@@ -115,6 +114,7 @@ async def write(
         console.print(
             f"written by {escape(one.worker_name)} with {escape(one.model)}{note}", soft_wrap=True
         )
+    tell(dict.fromkeys(said for one in texts for said in one.said), console)
     cost = sum(one.kudos for one in texts)
     console.print(f"cost {kudos_text(cost)}, took {time.monotonic() - began:.1f} s")
     return texts

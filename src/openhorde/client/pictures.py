@@ -8,6 +8,7 @@ from typing import Any
 from openhorde import __version__
 from openhorde.client.errors import HordeError
 from openhorde.client.metadata import with_facts
+from openhorde.client.notes import words_of
 from openhorde.incoming.pictures import PictureRefused
 from openhorde.wire.requests import Note, Warning
 
@@ -41,6 +42,11 @@ class Picture:
     kudos: float
     censored: bool
     asked: dict[str, Any] = field(repr=False)
+
+    @property
+    def said(self) -> list[str]:
+        """What the worker says of how it was made, in words."""
+        return words_of(self.gen_metadata)
 
     def __bytes__(self) -> bytes:
         return self.content

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
 from openhorde.client.bodies import request_body
+from openhorde.client.notes import words_of
 from openhorde.wire.requests import Note, Warning
 from openhorde.wire.text import TextParams, TextRequest
 
@@ -96,6 +97,11 @@ class Text:
     gen_metadata: list[Note]
     kudos: float
     censored: bool
+
+    @property
+    def said(self) -> list[str]:
+        """What the worker says of how it was written, in words."""
+        return words_of(self.gen_metadata)
 
     def __str__(self) -> str:
         return self.text

@@ -51,6 +51,10 @@ class ImagePop(Struct, kw_only=True):
         OfferedWords | None,
         Meta(description="the post-processors it has; null: all that its agent knows"),
     ] = None
+    stand_ins: Annotated[
+        list[Annotated[str, Meta(max_length=255)]],
+        Meta(description="those of the models that are only for requests that name them"),
+    ] = field(default_factory=list)
     wait: Annotated[
         float,
         Meta(ge=0, le=60, description="seconds to hold the call until there is a job that fits"),

@@ -39,6 +39,14 @@ class WorkSettings(MachineSettings, kw_only=True, frozen=True):
     models_to_skip: Annotated[
         list[Name], Meta(description="models never to offer, of pictures or text", extra=NOW)
     ] = default(default_factory=list)
+    stand_ins: Annotated[
+        list[Annotated[str, Meta(pattern=r"^[^=]{3,255}=[^=]{3,255}$")]],
+        Meta(
+            description="names to offer a model of pictures under while no other worker of the "
+            "horde has them, as name=model",
+            extra={**NOW, "words": "list name=model"},
+        ),
+    ] = default(default_factory=list)
     forms: Annotated[
         list[Name],
         Meta(

@@ -74,7 +74,7 @@ def test_an_estimate_is_what_all_forms_will_cost(
     for plan, form in zip(kind.jobs(asked, RICH, facts, REFERENCE), asked.forms, strict=True):
         able = offer(*forms, max_tiles=256)
         assert fits(plan.needs, able)
-        (model,) = kind.models_for(plan.needs, ())
+        (model,) = kind.models_for(plan.needs, (), AlchemyPop(name="w"))
         assert model == form.name
         multiplier = kind.job_multiplier(plan.needs, model, pop, able, REFERENCE)
         total += round(order.price_each_milli * multiplier) + order.tax_each_milli

@@ -5,6 +5,7 @@ import msgspec
 import pytest
 
 from openhorde.server.domain.kinds import image
+from openhorde.server.domain.kinds.table import KINDS
 from openhorde.server.domain.matching import fits, lacking
 from openhorde.server.domain.needs import WORDS, Needs, Offer
 from openhorde.server.domain.reference import Reference
@@ -327,3 +328,20 @@ def test_what_is_shared() -> None:
 def test_uptime_rewards() -> None:
     assert image.uptime_reward_milli(1, allow_lora=False) == 52_000
     assert image.uptime_reward_milli(10, allow_lora=True) == 100_000
+
+
+@pytest.mark.parametrize(
+    ("asked", "stand_ins", "drawn_with"),
+    [
+        ([], ["b"], ["a"]),
+        (["b"], ["b"], ["b"]),
+        (["a", "b"], ["b"], ["a", "b"]),
+        ([], ["a", "b"], ["a", "b"]),
+        ([], [], ["a", "b"]),
+    ],
+)
+def test_a_name_that_stands_in_is_for_requests_that_name_it(
+    asked: list[str], stand_ins: list[str], drawn_with: list[str]
+) -> None:
+    pop = ImagePop(name="w", models=["a", "b"], stand_ins=stand_ins)
+    assert KINDS["image"].models_for(needs(request(models=asked)), ["a", "b"], pop) == drawn_with

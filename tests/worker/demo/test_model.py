@@ -22,7 +22,7 @@ from openhorde.worker.demo.drawings import Outline, draw, paint, random_attribut
 from openhorde.worker.demo.evaluate import TOGETHER, Settings, load_pipeline, make_pictures
 from openhorde.worker.demo.judge import agrees, judge
 from openhorde.worker.demo.prompts import Prompt, held_out_prompts, plain_prompt
-from openhorde.worker.demo.vocabulary import SIDE_PIXELS, Attributes, is_held_out
+from openhorde.worker.demo.vocabulary import SIDE_PIXELS, Attributes, is_held_out, subject_words
 
 # Diffusers' schedulers hand torch tensors to numpy in a way that numpy 2 warns about.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -42,11 +42,15 @@ def test_the_folder_is_small_and_says_what_it_is() -> None:
     sizes = [path.stat().st_size for path in MODEL.rglob("*") if path.is_file()]
     assert sum(sizes) <= LARGEST_BYTES
     about = json.loads((MODEL / "openhorde.json").read_text(encoding="utf-8"))
+    hint = about["subject"].pop("hint")
+    assert hint.startswith("openhorde_shapes draws coloured shapes only")
     assert about == {
         "native_side_pixels": SIDE_PIXELS,
+        "steps_max": 50,
         "name": "openhorde_shapes",
         "baseline": "stable diffusion 1",
         "harmless": True,
+        "subject": {"words": subject_words()},
     }
     assert "AGPL-3.0-or-later" in (MODEL / "MODEL_CARD.md").read_text(encoding="utf-8")
 

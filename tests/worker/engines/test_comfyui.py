@@ -184,10 +184,6 @@ def test_sources_that_cannot_be_used_fault_the_job(settings: Settings) -> None:
         with pytest.raises(JobFault, match="source_image: it cannot be read") as fault:
             draw(backend, job(source=b"no picture"))
         assert fault.value.notes == [Note(type="source_image", value="parse_failed")]
-        opaque = png(Image.new("RGB", (64, 64)))
-        with pytest.raises(JobFault, match="needs a mask") as fault:
-            draw(backend, job(source=opaque, repaint=True))
-        assert fault.value.notes == [Note(type="source_mask", value="parse_failed")]
 
 
 def test_only_the_own_workflow_is_stopped(settings: Settings) -> None:

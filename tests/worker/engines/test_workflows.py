@@ -9,7 +9,7 @@ import pytest
 from worker.engines.replay import serving
 
 from openhorde.worker.backends.comfyui.backend import ComfyBackend
-from openhorde.worker.backends.comfyui.samplers import SAMPLERS, known_samplers
+from openhorde.worker.backends.comfyui.samplers import SAMPLERS, usable_samplers
 from openhorde.worker.backends.comfyui.workflows import NEEDED, choose, fill, read_templates
 from openhorde.worker.settings import load_settings
 
@@ -84,14 +84,14 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
         read_templates(tmp_path / "absent")
 
 
-def test_samplers_are_offered_as_far_as_the_server_has_them() -> None:
+def test_a_sampler_that_the_server_lacks_is_drawn_with_one_that_it_has() -> None:
     schedulers = ["normal", "karras"]
-    assert known_samplers(["euler", "lcm", "dpmpp_2m"], schedulers) == [
-        "k_euler",
-        "k_dpmpp_2m",
-        "dpmsolver",
-    ]
-    assert known_samplers(["euler"], ["normal"]) == []
+    usable = usable_samplers(["euler", "lcm", "dpmpp_2m"], schedulers)
+    assert list(usable) == list(SAMPLERS)
+    own = {word for word, sampler in usable.items() if sampler.approximation is None}
+    assert own == {"k_euler", "k_dpmpp_2m", "dpmsolver"}
+    assert {usable[word].name for word in set(usable) - own} == {"euler"}
+    assert usable_samplers(["ddpm"], schedulers) == SAMPLERS
     assert len({one.name for one in SAMPLERS.values()}) == len(SAMPLERS) - 1
 
 

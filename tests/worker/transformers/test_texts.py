@@ -71,9 +71,10 @@ def test_text_of_any_bytes_is_read(engine: OpenEngine) -> None:
     assert isinstance(engine.write(prompt="日本語 \x00 🟥 \ufeff"), str)
 
 
-def test_an_answer_that_fills_the_context_is_refused(engine: OpenEngine) -> None:
-    with pytest.raises(JobFault, match=r"max_length is 80, .*context of 80 tokens"):
-        engine.write(tokens_max=80, context_tokens_max=80)
+def test_an_answer_that_fills_the_context_is_shortened(engine: OpenEngine) -> None:
+    for prompt, prompt_tokens in (("Once upon a time " * 40, 16), ("", 1)):
+        assert engine.write(prompt=prompt, tokens_max=80, context_tokens_max=80)
+        assert engine.steps[-1][1] in (80 - prompt_tokens, 80)
 
 
 def test_a_model_that_is_not_here_is_named(engine: OpenEngine) -> None:

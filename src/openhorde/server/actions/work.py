@@ -141,7 +141,7 @@ def _lane_terms(horde: "Horde", entry: Entry, lane: int, *, general: bool) -> La
     needs = horde.queue.needs(lane)
     assert needs is not None
     kind, pop, reference = entry.kind, entry.pop, horde.reference
-    model = choice(kind.models_for(needs, entry.models))
+    model = choice(kind.models_for(needs, entry.models, pop))
     return LaneTerms(
         lane,
         model,

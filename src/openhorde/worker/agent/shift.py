@@ -26,6 +26,7 @@ from openhorde.worker.agent.refusals import first_word
 from openhorde.worker.agent.run import Breaker, Broken
 from openhorde.worker.agent.sources import Sources
 from openhorde.worker.agent.spool import Spool
+from openhorde.worker.agent.stand_ins import StandIns
 from openhorde.worker.agent.steps import StepReports
 from openhorde.worker.agent.wishes import Wishes
 from openhorde.worker.backends.base import Artifact, JobFault
@@ -60,6 +61,7 @@ class Shift:
         self._spool = spool
         self._delivery = Delivery(wishes, api, observe, spool)
         self._demand = Demand(wishes, api, self._bell)
+        self._stand_ins = StandIns(wishes, api, self._bell)
         reports = StepReports(wishes, api)
         self._crew = Crew(wishes, reports, self._breaker, self._bell, observe, abort, self._made)
         self._kinds = kinds_wanted(wishes.now)
@@ -88,8 +90,10 @@ class Shift:
         self._aside(self._delivering, self._delivery.left(await self._spool.load()))
         watcher = asyncio.create_task(self._watch())
         demand = asyncio.create_task(self._demand.watch())
+        stand_ins = asyncio.create_task(self._stand_ins.watch())
         crew = asyncio.create_task(self._crew.work())
         try:
+            await self._stand_ins.look()
             await self._take_in()
             if self._preparing:
                 await asyncio.wait(set(self._preparing))
@@ -100,7 +104,7 @@ class Shift:
             at_once = self._abort.is_set()
             # None is left after a drain; this is for a worker that is itself cancelled.
             beside = (*self._intakes.values(), *self._preparing, *self._delivering)
-            for task in (watcher, demand, crew, *beside):
+            for task in (watcher, demand, stand_ins, crew, *beside):
                 task.cancel()
             await self._crew.close(at_once=at_once)
         return 0 if self._broken is None else 1
@@ -202,16 +206,19 @@ class Shift:
         """What to ask for at this moment."""
         capabilities = self._crew.capabilities(kind)
         resting = self._breaker.resting(kind)
+        stand_ins: tuple[str, ...] = ()
         if kind == "image":
             wanted = KINDS[kind].wanted(self._wishes.now, capabilities.models)
             awake = [name for name in wanted if name not in resting]
             resting |= self._demand.left_out(awake, capabilities)
+            stand_ins = self._stand_ins.names([name for name in awake if name not in resting])
         return Offer(
             name=worker_name(self._wishes.now, kind),
             capabilities=capabilities,
             engines=self._crew.engines(kind),
             places=self._places(kind),
             resting=resting,
+            stand_ins=stand_ins,
         )
 
     def _places(self, kind: KindName) -> int:
@@ -241,6 +248,8 @@ class Shift:
         self._paces[first.kind].called(first.popped_at - first.asked_at)
         sources = Sources(self._api)
         for assignment in assignments:
+            if assignment.kind == "image":
+                self._stand_ins.settle(assignment, self._crew.capabilities("image"))
             self._unprepared[assignment.kind] += 1
             self._aside(self._preparing, self._prepare(assignment, sources))
 

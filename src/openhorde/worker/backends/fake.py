@@ -30,7 +30,10 @@ from openhorde.worker.settings import WorkerSettings
 MODEL_BYTES = 2**30
 MODELS = ["stable_diffusion"]
 TEXT_MODELS = ["fake-writer"]
-SAMPLERS = ["k_euler", "k_euler_a"]
+SAMPLERS = [
+    *("k_lms", "k_heun", "k_euler", "k_euler_a", "k_dpm_2", "k_dpm_2_a", "k_dpm_fast"),
+    *("k_dpm_adaptive", "k_dpmpp_2s_a", "k_dpmpp_2m", "dpmsolver", "k_dpmpp_sde", "DDIM", "lcm"),
+]
 UPSCALERS = {"RealESRGAN_x2plus": 2, "RealESRGAN_x4plus": 4}
 FORMS = ["caption", "nsfw", "interrogation", "strip_background", *UPSCALERS]
 SIDE_PIXELS_MAX = 2048

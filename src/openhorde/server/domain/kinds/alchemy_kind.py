@@ -138,7 +138,7 @@ class AlchemyKind(Kind[AlchemyRequest, AlchemyPop]):
             speed_forms_per_second=speed_things_per_second,
         )
 
-    def models_for(self, needs: Needs, models: Sequence[str]) -> Sequence[str]:
+    def models_for(self, needs: Needs, models: Sequence[str], pop: AlchemyPop) -> Sequence[str]:
         """The form itself."""
         return (alchemy.form_of(needs),)
 

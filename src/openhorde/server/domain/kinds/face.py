@@ -318,7 +318,7 @@ class Kind(ABC, Generic[RequestT, PopT]):
     ) -> Offer:
         """What the worker offers. `models` are those that it may serve."""
 
-    def models_for(self, needs: Needs, models: Sequence[str]) -> Sequence[str]:
+    def models_for(self, needs: Needs, models: Sequence[str], pop: PopT) -> Sequence[str]:
         """With which of the worker's models, at least one, it could do a job that it fits."""
         return [name for name in models if name in needs.models] if needs.models else models
 

@@ -238,6 +238,12 @@ class ImageKind(Kind[ImageRequest, ImagePop]):
             reference=reference,
         )
 
+    def models_for(self, needs: Needs, models: Sequence[str], pop: ImagePop) -> Sequence[str]:
+        """A request that names no model is not done under a name that only stands in."""
+        able = super().models_for(needs, models, pop)
+        own = [name for name in able if needs.models or name not in pop.stand_ins]
+        return own or able
+
     def job_multiplier(
         self, needs: Needs, model: str, pop: ImagePop, offer: Offer, reference: Reference
     ) -> float:

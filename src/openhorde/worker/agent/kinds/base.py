@@ -25,13 +25,15 @@ Wire = TypeVar("Wire", bound=Struct)
 
 
 class Offer(Struct, kw_only=True, frozen=True):
-    """What to ask for under `name`, with so many engines and places free for jobs."""
+    """What to ask for under `name`, with so many engines and places free for jobs. `stand_ins` are
+    further names of models, only for requests that name them."""
 
     name: str
     capabilities: Capabilities
     engines: int
     places: int
     resting: frozenset[str] = frozenset()
+    stand_ins: tuple[str, ...] = ()
 
 
 class Kind(Protocol):

@@ -59,7 +59,8 @@ def pop_body(settings: WorkerSettings, offer: Offer) -> ImagePop:
     controlnet = settings.allow_controlnet and "controlnet" in features
     return ImagePop(
         name=offer.name,
-        models=names_left(wanted(settings, capabilities.models), offer),
+        models=[*names_left(wanted(settings, capabilities.models), offer), *offer.stand_ins],
+        stand_ins=list(offer.stand_ins),
         bridge_agent=agent_words(settings),
         nsfw=settings.nsfw,
         threads=max(1, min(offer.engines, ENGINES_MAX)),

@@ -18,6 +18,7 @@ from openhorde.worker.backends.base import (
     Note,
     PictureJob,
     ReportProgress,
+    information,
 )
 from openhorde.worker.backends.comfyui.conversation import NAME, Comfy
 from openhorde.worker.backends.comfyui.pictures import (
@@ -25,7 +26,7 @@ from openhorde.worker.backends.comfyui.pictures import (
     read_fitting_sources,
     read_result,
 )
-from openhorde.worker.backends.comfyui.samplers import SAMPLERS, known_samplers
+from openhorde.worker.backends.comfyui.samplers import usable_samplers
 from openhorde.worker.backends.comfyui.workflows import (
     Task,
     Template,
@@ -66,7 +67,7 @@ class ComfyBackend:
             )
             self._loras = _by_name(self._comfy.choices("LoraLoader", "lora_name"))
             self._embeddings = set(self._comfy.embeddings())
-            samplers = known_samplers(
+            self._samplers = usable_samplers(
                 self._comfy.choices("KSampler", "sampler_name"),
                 self._comfy.choices("KSampler", "scheduler"),
             )
@@ -78,9 +79,10 @@ class ComfyBackend:
         self._models = offered(
             NAME, "comfyui_models", settings.comfyui_models, list(dict.fromkeys(named + loadable))
         )
+        self._able = self._features(drawn)
         log.info("open", url=self._comfy.server.url, models=self._models)
         return Capabilities(
-            models=list(self._models), samplers=samplers, features=self._features(drawn)
+            models=list(self._models), samplers=list(self._samplers), features=self._able
         )
 
     def run(
@@ -91,7 +93,7 @@ class ComfyBackend:
             raise JobFault(f"{NAME} only draws")
         if job.model not in self._models:
             raise JobFault(f"the model {job.model} is not here")
-        if job.sampler not in SAMPLERS:
+        if job.sampler not in self._samplers:
             raise JobFault(f"the sampler {job.sampler} is not known here")
         sources = read_fitting_sources(job)
         task = _task(sources)
@@ -182,10 +184,23 @@ class ComfyBackend:
                 workflow = fill(template, values | {"seed": seed % SEEDS}, loras)
                 content = listener.draw(workflow, progress, cancelled)
                 pictures.append(read_result(content, job, sources))
-        return pictures, [*sources.notes, *notes, *more_notes]
+        told = [f"{word} is not done by {NAME} here" for word in self._left_out(job)]
+        approximation = self._samplers[job.sampler].approximation
+        if approximation is not None:
+            told.append(f"{job.sampler}: {approximation}")
+        return pictures, [*sources.notes, *notes, *more_notes, *map(information, told)]
+
+    def _left_out(self, job: PictureJob) -> list[str]:
+        """What the job asks for and a horde cannot know to be missing here."""
+        asked: dict[Feature, bool] = {
+            "clip_skip": job.clip_skip > 1,
+            "hires_fix": job.hires_fix,
+            "tiling": job.tiling,
+        }
+        return [word for word, is_asked in asked.items() if is_asked and word not in self._able]
 
     def _values(self, job: PictureJob, sources: Sources) -> dict[str, Any]:
-        sampler = SAMPLERS[job.sampler]
+        sampler = self._samplers[job.sampler]
         values: dict[str, Any] = {
             "model": self._files.get(self._models[job.model], ""),
             "width": job.width_pixels,

@@ -51,7 +51,7 @@ class Model(Struct):
 
     @property
     def multiple_pixels(self) -> int:
-        """Sides must be multiples of this: of a latent's pixels, and of what pipelines insist on."""
+        """Sides must be multiples of this: of a latent's side, and of what pipelines want."""
         return math.lcm(int(self.from_text.vae_scale_factor), PIPELINE_MULTIPLE_PIXELS)
 
     @property

@@ -43,7 +43,13 @@ SAMPLERS = {
 # These belong to one scheduler's way of working, not to how the model was trained.
 DISTILLED_STEPS = "original_inference_steps"
 """Of how many steps a distilled model skips most; a drawing cannot have more steps than that."""
-OWN_SETTINGS = ("algorithm_type", "solver_order", "timestep_spacing", "use_karras_sigmas", DISTILLED_STEPS)
+OWN_SETTINGS = (
+    "algorithm_type",
+    "solver_order",
+    "timestep_spacing",
+    "use_karras_sigmas",
+    DISTILLED_STEPS,
+)
 
 
 def make_scheduler(

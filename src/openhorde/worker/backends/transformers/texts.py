@@ -17,9 +17,9 @@ from openhorde.worker.backends.base import (
     ReportProgress,
     TextJob,
 )
+from openhorde.worker.backends.texts import prompt_room
 from openhorde.worker.backends.transformers.catalogue import TextCard
 from openhorde.worker.backends.transformers.sampling import translate
-from openhorde.worker.backends.texts import prompt_room
 from openhorde.worker.library.loading import load_beside, load_model
 
 # Tokens looked back over for a stop sequence, beyond one for each of its bytes.
