@@ -9,7 +9,7 @@ import asyncio
 import base64
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
@@ -87,7 +87,7 @@ MASKS = [
     drawn("L", (1, 1), 255, 255),
 ]
 SIDES = [64, 640, 128, 448]
-PICTURES = {
+PICTURES: dict[str, list[Any]] = {
     "cfg_scale": [5.0, 0.0, 1.0, 1.01, 100.0],
     "denoising_strength": [None, 0.01, 0.5, 1.0],
     "hires_fix_denoising_strength": [None, 0.01],
@@ -162,7 +162,7 @@ def test_every_picture_that_is_declared_is_drawn(
     )
     choices = values(ImageParams, PICTURES) | {
         "prompt": [PROMPT, "### blurred", "(((a cat:1.4)), [[dog" * 300],
-        "source_processing": list(SourceProcessing.__args__),
+        "source_processing": list(get_args(SourceProcessing)),
         "source_image": SOURCES,
         "source_mask": MASKS,
     }
@@ -171,7 +171,7 @@ def test_every_picture_that_is_declared_is_drawn(
         name: [one for one in some if fitting_row(plain | _with(name, one), offer) is not None]
         for name, some in choices.items()
     }
-    assert set(alone["sampler_name"]) == set(Sampler.__args__) == set(capabilities.samplers)
+    assert set(alone["sampler_name"]) == set(get_args(Sampler)) == set(capabilities.samplers)
     served = set()
     for row in covering(alone):
         request = fitting_row(row, offer)
@@ -245,7 +245,7 @@ def picture_assignment(request: ImageRequest) -> Assignment:
     )
 
 
-TEXTS = {
+TEXTS: dict[str, list[Any]] = {
     "n": [1],
     "max_length": [16, 80],
     "max_context_length": [2048, 80, 8192],

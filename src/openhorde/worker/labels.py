@@ -72,6 +72,7 @@ GROUPS: Sequence[tuple[str, Sequence[str]]] = (
         (
             "model",
             "pinned",
+            "stand_ins",
             "dynamic_",
             "gpu_",
             "ram_",

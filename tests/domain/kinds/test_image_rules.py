@@ -230,7 +230,7 @@ def test_inpainting_needs_something_that_says_where(
     source = PictureFacts(64, 64, has_holes=has_holes)
     given = PictureFacts(64, 64, is_blank=mask == "blank") if mask else None
     missing = processing == "inpainting" and mask is None and not has_holes
-    blank = processing != "img2img" and mask == "blank"
+    blank = mask == "blank"
     if not (missing or blank):
         image.check_mask(wanted, source, given)
         return

@@ -67,7 +67,7 @@ def test_karras_means_the_spacing_of_karras(studio: Any, sampler: str) -> None:
     config = studio.model("tiny").scheduler_config
     steps: dict[bool, Any] = {}
     for karras in (True, False):
-        scheduler = make_scheduler(config, sampler, karras, [1])
+        scheduler = make_scheduler(config, sampler, karras, [1], 4)
         scheduler.set_timesteps(8)
         steps[karras] = sorted({round(float(sigma), 5) for sigma in scheduler.sigmas} - {0.0})
     # Sigmas to the power of one seventh are evenly spaced.
