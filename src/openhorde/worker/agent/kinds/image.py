@@ -5,6 +5,7 @@ import base64
 import random
 from typing import Any
 
+from openhorde.wire.image import Lora
 from openhorde.wire.work import ImageJob, ImagePop, ImageSubmit, ResultState
 from openhorde.worker.agent.adapters import fetch_adapters
 from openhorde.worker.agent.api import agent_words
@@ -157,16 +158,7 @@ async def prepare(sources: Sources, settings: WorkerSettings, assignment: Assign
         mask=mask,
         repaint=repaint,
         censor=bool(payload.use_nsfw_censor) or (settings.censor_nsfw and not settings.nsfw),
-        loras=[
-            Adapter(
-                name=one.name,
-                model=one.model,
-                clip=one.clip,
-                is_version=one.is_version,
-                trigger=one.inject_trigger,
-            )
-            for one in payload.loras
-        ],
+        loras=[_adapter(one) for one in payload.loras],
         embeddings=[
             Embedding(name=one.name, inject=one.inject_ti, strength=one.strength)
             for one in payload.tis
@@ -177,6 +169,16 @@ async def prepare(sources: Sources, settings: WorkerSettings, assignment: Assign
         return_control_map=payload.return_control_map,
         post_processing=list(payload.post_processing),
         facefixer_strength=payload.facefixer_strength,
+    )
+
+
+def _adapter(lora: Lora) -> Adapter:
+    return Adapter(
+        name=lora.name,
+        model=lora.model,
+        clip=lora.clip,
+        is_version=lora.is_version,
+        trigger=lora.inject_trigger,
     )
 
 
