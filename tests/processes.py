@@ -3,6 +3,7 @@
 
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -75,6 +76,9 @@ def run_horde(*arguments: str, seconds: float = PATIENCE_SECONDS, **settings: st
 class Running:
     """A `horde` command that goes on. It is killed, if it still lives, when the block ends."""
 
+    open_files_max: int | None = None
+    """So many files it may have open; None for as many as we may."""
+
     def __init__(self, log: Path, *arguments: str, **settings: str) -> None:
         self.log = log
         self._arguments = arguments
@@ -98,7 +102,12 @@ class Running:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                preexec_fn=self._bound_files if self.open_files_max else None,
             )
+
+    def _bound_files(self) -> None:
+        assert self.open_files_max is not None
+        resource.setrlimit(resource.RLIMIT_NOFILE, (self.open_files_max, self.open_files_max))
 
     def kill(self) -> None:
         """SIGKILL: no chance to tidy up."""
