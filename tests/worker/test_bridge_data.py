@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from openhorde.worker.bridge_names import NOT_NEEDED
 from openhorde.worker.settings import SettingsError, WorkerSettings, load_settings
 
 # As the first worker's template has it, filled in by Bob.
@@ -104,15 +105,22 @@ def test_the_first_worker_s_file_is_read(tmp_path: Path) -> None:
     assert settings.allow_post_processing is False
     assert (settings.cache_disk_mib, settings.koboldcpp_url) == (5120, "http://localhost:5000")
     assert settings.censor_nsfw is False
-    for word in ("'Bob'", "'top 3'", "vram_to_leave_free", "branded_model"):
+    for word in (
+        "'Bob'",
+        "'top 3'",
+        "\nvram_to_leave_free: not needed here",
+        "\nbranded_model: not",
+    ):
         assert word in said
     assert "max_power" not in said
+    assert "unknown" not in said
 
 
 def test_the_second_worker_s_file_is_read(tmp_path: Path) -> None:
     settings, said = read(tmp_path, NEW)
     assert settings.worker_name == "Bob's other dreams"
     assert settings.backends == ["diffusers", "transformers"]
+    assert settings.kinds == ["image", "alchemy"]
     assert settings.models_to_load == []
     assert (settings.max_threads, settings.max_batch, settings.queue_size) == (16, 4, 4)
     assert settings.extra_slow_worker
@@ -128,7 +136,122 @@ def test_names_tell_what_the_owner_does(tmp_path: Path) -> None:
     assert settings.backends == ["transformers", "koboldcpp"]
     assert (settings.alchemist_name, settings.scribe_name) == ("Bob's lab", "Bob's pen")
     settings, _ = read(tmp_path, "dreamer_name: Bob's box\nbackends: [comfyui]\n")
-    assert settings.backends == ["comfyui"]
+    assert (settings.backends, len(settings.kinds)) == (["comfyui"], 3)
+
+
+FILLED_IN = "scribe_name: Bob's pen\nalchemist_name: Bob's lab\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "kinds"),
+    [
+        ("dreamer_name: Bob's box\n", ["image"]),
+        # The templates have all names, whatever the owner does.
+        (f"dreamer_name: Bob's box\n{FILLED_IN}", ["image", "alchemy"]),
+        (f"dreamer_name: Bob's box\n{FILLED_IN}alchemist: false\n", ["image"]),
+        (f"dreamer_name: Bob's box\n{FILLED_IN}safety_on_gpu: true\n", ["image"]),
+        (
+            f"dreamer_name: Bob's box\n{FILLED_IN}safety_on_gpu: true\nalchemist: true\n",
+            ["image", "alchemy"],
+        ),
+        (
+            f"dreamer_name: Bob's box\n{FILLED_IN}kai_url: http://127.0.0.1:5000\n",
+            ["image", "alchemy", "text"],
+        ),
+        ("scribe_name: Bob's pen\n", ["text"]),
+        ("alchemist_name: Bob's lab\n", ["alchemy"]),
+        (f"dreamer_name: Bob's box\n{FILLED_IN}kinds: [image]\nkai_url: http://x\n", ["image"]),
+    ],
+)
+def test_only_the_work_that_the_file_is_about_is_taken(
+    tmp_path: Path, text: str, kinds: list[str]
+) -> None:
+    settings, said = read(tmp_path, text)
+    assert settings.kinds == kinds
+    assert ("koboldcpp" in settings.backends) == ("text" in kinds or "kai_url" in text)
+    if "Bob's pen" in text and "text" not in kinds and "kai_url" not in text:
+        assert "scribe_name: no text work is taken" in said
+        assert settings.scribe_name == ""
+
+
+def test_each_setting_that_is_not_used_is_told_with_the_reason(tmp_path: Path) -> None:
+    lines = "".join(f"{name}: 1\n" for name in NOT_NEEDED)
+    _, said = read(tmp_path, f"{lines}vram_to_leave_fre: 2\nmax_powr: 8\n")
+    told = said.splitlines()
+    for name, reason in NOT_NEEDED.items():
+        assert f"{name}: not needed here: {reason}" in told
+    assert "max_powr: unknown, and not used; the nearest known setting is 'max_power'" in told
+    assert len(told) == len(NOT_NEEDED) + 2
+
+
+def test_models_are_found_where_those_workers_keep_them(tmp_path: Path) -> None:
+    settings, said = read(tmp_path, 'cache_home: "./cache"\n')
+    assert settings.models_folder == WorkerSettings().models_folder
+    assert f"there is no folder compvis in {tmp_path / 'cache'}" in said
+    assert "models_folder" in said
+    (tmp_path / "cache" / "compvis").mkdir(parents=True)
+    settings, said = read(tmp_path, 'cache_home: "./cache"\n')
+    assert settings.models_folder == tmp_path / "cache" / "compvis"
+    assert str(settings.models_folder) in said
+    settings, _ = read(tmp_path, "cache_home: ./cache\nmodels_folder: mine\n")
+    assert settings.models_folder == tmp_path / "mine"
+
+
+PYTHON = '''
+import os
+"""The settings."""
+horde_url = "https://stablehorde.net"
+worker_name = "Bob's dreams"
+api_key = os.environ["KEY"]
+max_power: int = 32
+nsfw = censor_nsfw = False
+models_to_load = ("stable_diffusion", "top 3")
+blacklist = []
+print(open("/etc/passwd").read(), file=open("stolen", "w"))
+priority_usernames = ["Alice#7"]
+max_power = 4 * 4
+kai_url = None
+'''
+
+
+def test_the_oldest_file_is_read_and_never_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings, said = read(tmp_path, PYTHON, "bridgeData.py")
+    assert (settings.horde_url, settings.worker_name) == (
+        "https://stablehorde.net",
+        "Bob's dreams",
+    )
+    assert (settings.backends, settings.kinds) == (["diffusers"], ["image"])
+    assert (settings.max_power, settings.nsfw, settings.censor_nsfw) == (32, False, False)
+    assert settings.models_to_load == ["stable_diffusion"]
+    assert settings.priority_usernames == ["Alice#7"]
+    assert not (tmp_path / "stolen").exists()
+    assert "line 6: api_key: left out" in said
+    assert "line 11: left out" in said
+    assert "line 13: max_power: left out" in said
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "max_power = = 3\n",
+        "x = 1\n" * 60_000,
+        "x = " + "(" * 50_000,
+        "x = " + "-" * 100_000 + "1",
+        "x = [" + "1+" * 60_000 + "1]\n",
+        "x = 'a\0b'\n",
+    ],
+    ids=["syntax", "long", "parentheses", "signs", "sums", "zero"],
+)
+def test_a_hostile_module_is_a_sentence(tmp_path: Path, text: str) -> None:
+    try:
+        _, told = read(tmp_path, text, "bridgeData.py")
+    except SettingsError as error:
+        told = str(error)
+    assert "bridgeData.py: " in told or "left out" in told
+    assert "\n" not in told
 
 
 def test_flags_win_over_it(tmp_path: Path) -> None:

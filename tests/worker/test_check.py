@@ -81,7 +81,7 @@ async def test_a_job_that_comes_is_done_not_swallowed(horde: Any, settings: Sett
 async def test_what_narrows_is_named(settings: Settings) -> None:
     check = await check_worker(
         settings(
-            forms=["caption"],
+            forms=["caption", "GFPGAN"],
             models_to_skip=["fake-writer"],
             nsfw=False,
             allow_img2img=False,
@@ -95,6 +95,7 @@ async def test_what_narrows_is_named(settings: Settings) -> None:
     assert "nsfw is off" in image
     assert "allow_unsafe_ip is off" in image
     assert kind(check, "alchemy").narrowing[0].startswith("forms leaves out nsfw, interrogation")
+    assert "no engine here does GFPGAN" in kind(check, "alchemy").narrowing[1]
     text = kind(check, "text")
     assert "models_to_skip leaves out fake-writer" in text.narrowing
     assert text.obstacles == ["the settings leave nothing of what the engines offer"]

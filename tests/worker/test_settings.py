@@ -82,6 +82,16 @@ def test_what_is_wrong_is_named(flags: dict[str, object], words: list[str]) -> N
         assert word in str(caught.value)
 
 
+def test_all_that_is_wrong_is_named_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "worker.yaml"
+    file.write_text("max_power: many\nqueue_sise: 2\nnsfw: perhaps\nmax_batch: 2\n")
+    with pytest.raises(SettingsError) as caught:
+        load_settings(file)
+    for word in ("max_power", "'queue_sise'", "nsfw"):
+        assert word in str(caught.value)
+    assert "max_batch" not in str(caught.value)
+
+
 @pytest.mark.parametrize("content", ["- a\n- b\n", "a: [\n"])
 def test_a_file_that_holds_no_settings_is_refused(tmp_path: Path, content: str) -> None:
     file = tmp_path / "worker.yaml"

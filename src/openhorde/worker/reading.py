@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Where settings are read from: a YAML file, the environment, flags."""
+"""Where settings are read from: a file, the environment, flags."""
 
 import difflib
 from collections.abc import Mapping, Sequence
@@ -10,6 +10,7 @@ from urllib.parse import urlsplit, urlunsplit
 import yaml
 
 from openhorde.worker.bridge_data import Warn, is_bridge_data, read_bridge_data
+from openhorde.worker.bridge_python import read_bridge_python
 from openhorde.worker.fields import SettingField, SettingsError
 
 RENAMED = {"backend": "backends"}
@@ -30,7 +31,7 @@ def gathered(
     """
     values: dict[str, Any] = {}
     for source in (
-        _from_yaml(Path(yaml_path), fields, warn) if yaml_path is not None else {},
+        _from_file(Path(yaml_path), fields, warn) if yaml_path is not None else {},
         _from_environment(environ, environment_prefix),
         {name: value for name, value in flags.items() if value is not None},
     ):
@@ -42,13 +43,21 @@ def gathered(
 
 
 def checked(fields: Sequence[SettingField], values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values in the types of their fields. Raises SettingsError, naming what is wrong."""
+    """The values in the types of their fields. Raises SettingsError, naming all that is wrong."""
     known = {described.name: described for described in fields}
-    for name in values:
-        if name not in known:
-            nearest = difflib.get_close_matches(name, known, n=1, cutoff=0)[0]
-            raise SettingsError(f"unknown setting {name!r}; the nearest known one is {nearest!r}")
-    return {name: known[name].read(value) for name, value in values.items()}
+    read, wrong = {}, []
+    for name, value in values.items():
+        try:
+            if name not in known:
+                nearest = difflib.get_close_matches(name, known, n=1, cutoff=0)[0]
+                told = f"unknown setting {name!r}; the nearest known one is {nearest!r}"
+                raise SettingsError(told)
+            read[name] = known[name].read(value)
+        except SettingsError as error:
+            wrong.append(str(error))
+    if wrong:
+        raise SettingsError("; ".join(wrong))
+    return read
 
 
 def base_url(given: str) -> str:
@@ -62,23 +71,40 @@ def base_url(given: str) -> str:
     return urlunsplit((parts.scheme, parts.netloc, path.rstrip("/"), "", ""))
 
 
-def _from_yaml(path: Path, fields: Sequence[SettingField], warn: Warn) -> dict[str, Any]:
+def _from_file(path: Path, fields: Sequence[SettingField], warn: Warn) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise SettingsError(f"cannot read {path}: {error.strerror}") from error
+    if path.suffix.lower() == ".py":
+        try:
+            values = read_bridge_python(text, warn)
+        except SettingsError as error:
+            raise SettingsError(f"{path}: {error}") from error
+        # There the worker that draws had no other name.
+        values = {
+            "dreamer_name" if key == "worker_name" else key: one for key, one in values.items()
+        }
+    else:
+        values = _from_yaml(path, text)
+    if is_bridge_data(path, values):
+        values = read_bridge_data(values, fields, path.parent, warn)
+    for described in fields:
+        if described.is_path and isinstance(values.get(described.name), str):
+            values[described.name] = path.parent / Path(values[described.name]).expanduser()
+    return {str(name): value for name, value in values.items() if value is not None}
+
+
+def _from_yaml(path: Path, text: str) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise SettingsError(f"{path} is not YAML: {error}") from error
     if values is None:
         return {}
     if not isinstance(values, dict):
         raise SettingsError(f"{path} must hold `setting: value` lines")
-    if is_bridge_data(path, values):
-        values = read_bridge_data(values, fields, warn)
-    for described in fields:
-        if described.is_path and isinstance(values.get(described.name), str):
-            values[described.name] = path.parent / Path(values[described.name]).expanduser()
-    return {str(name): value for name, value in values.items() if value is not None}
+    return values
 
 
 def _from_environment(environ: Mapping[str, str], prefix: str) -> dict[str, Any]:

@@ -61,12 +61,26 @@ def narrowing(kind: KindName, settings: WorkerSettings, capabilities: Capabiliti
     if left_out:
         setting = "forms" if kind == "alchemy" else "models_to_skip"
         found.append(f"{setting} leaves out {', '.join(left_out)}")
+    found += unoffered(kind, settings, capabilities)
     found += _BY_KIND[kind](settings, capabilities)
     if settings.require_upfront_kudos:
         found.append("require_upfront_kudos: only requests whose kudos are there beforehand")
     if not settings.allow_unsafe_ip:
         found.append("allow_unsafe_ip is off: no requests through a VPN or proxy")
     return found
+
+
+def unoffered(kind: KindName, settings: WorkerSettings, capabilities: Capabilities) -> list[str]:
+    """What the settings ask for by name although no engine has it, in a sentence."""
+    if kind != "alchemy":
+        return []
+    absent = [form for form in settings.forms if form not in capabilities.forms]
+    if not absent:
+        return []
+    return [
+        f"forms: no engine here does {', '.join(absent)}; upscalers and face fixers need "
+        "post_processors_folder, all forms the backend transformers"
+    ]
 
 
 def _content(settings: WorkerSettings) -> list[str]:

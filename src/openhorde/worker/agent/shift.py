@@ -20,6 +20,7 @@ from openhorde.worker.agent.demand import Demand
 from openhorde.worker.agent.intake import Intake
 from openhorde.worker.agent.kinds.base import Offer
 from openhorde.worker.agent.kinds.table import KINDS, kinds_wanted, worker_name
+from openhorde.worker.agent.narrowing import unoffered
 from openhorde.worker.agent.pace import Pace
 from openhorde.worker.agent.pop import Exhausted, Popper
 from openhorde.worker.agent.refusals import first_word
@@ -152,6 +153,8 @@ class Shift:
             return
         if not self._intakes and not self._ended:
             self._observe(events.Started(names))
+        for told in unoffered(kind, self._wishes.now, self._crew.capabilities(kind)):
+            log.warning(told)
         popper = Popper(kind, self._wishes, self._api, lambda: self._offer(kind), self._observe)
         intake = Intake(
             popper,

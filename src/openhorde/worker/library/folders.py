@@ -40,8 +40,8 @@ def find_model(
     if not folder.is_dir():
         if _HUB_NAME.fullmatch(name) is None:
             raise RuntimeError(
-                f"{setting}: there is no folder {folder}, and {name!r} is no name of the Hugging "
-                "Face hub, which is owner/name"
+                f"{setting}: there is no folder {folder.absolute()}, and {name!r} is no name of "
+                "the Hugging Face hub, which is owner/name"
             )
         folder = hub_snapshot(setting, name, settings, fetch=fetch)
     refuse_unsafe(setting, folder)

@@ -78,7 +78,7 @@ def read_templates(folder: Path | None) -> list[Template]:
     Raises RuntimeError, naming the file, for one that cannot be used.
     """
     if folder is not None and not folder.is_dir():
-        raise RuntimeError(f"comfyui_workflows_folder: there is no folder {folder}")
+        raise RuntimeError(f"comfyui_workflows_folder: there is no folder {folder.absolute()}")
     own = sorted(folder.glob("*.json")) if folder is not None else []
     return [_read(path) for path in (*own, *sorted(SHIPPED.glob("*.json")))]
 

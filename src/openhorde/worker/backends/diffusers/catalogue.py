@@ -80,7 +80,9 @@ def find_models(folder: Path, wanted: list[str]) -> list[ModelCard]:
     beside a model cannot be read.
     """
     if not folder.is_dir():
-        raise RuntimeError(f"models_folder: there is no folder {folder}")
+        raise RuntimeError(
+            f"models_folder: there is no folder {folder.absolute()}: set it to your models"
+        )
     places = [folder] if (folder / INDEX).exists() else sorted(folder.iterdir())
     cards = [card for place in places if (card := _card(place)) is not None]
     if not cards:

@@ -60,7 +60,7 @@ def find_controlnets(folder: Path | None) -> list[ControlCard]:
     if folder is None:
         return []
     if not folder.is_dir():
-        raise RuntimeError(f"controlnets_folder: there is no folder {folder}")
+        raise RuntimeError(f"controlnets_folder: there is no folder {folder.absolute()}")
     cards = [_card(place) for place in sorted(folder.iterdir())]
     return [card for card in cards if card is not None]
 
