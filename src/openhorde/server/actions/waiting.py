@@ -267,11 +267,12 @@ async def pop(
     said: Any,
     address: str,
     hung_up: Callable[[], Awaitable[None]],
+    has_left: Callable[[], bool] = lambda: False,
 ) -> Popped:
     """Pop a job; if there is none, wait for one as long as the worker says.
 
-    `hung_up` returns when the worker has; from then on nothing is claimed for it. Raises Refusal
-    like `work.pop`, be it after a while.
+    `hung_up` returns when the worker has, and `has_left` says whether it has; from then on nothing
+    is claimed for it. Raises Refusal like `work.pop`, be it after a while.
     """
     wait_seconds = said.wait
     if not wait_seconds:
@@ -289,7 +290,7 @@ async def pop(
     listening.add_done_callback(lambda _: waiter.end(gone=True))
     try:
         with horde.waiters.join(waiter, since):
-            while await waiter.turn():
+            while await waiter.turn() and not has_left():
                 popped = await work.pop(horde, owner, said, address)
                 waiter.looked([job.rank for job in popped.jobs])
                 if popped.jobs:

@@ -228,7 +228,9 @@ async def _pay(horde: "Horde", owner: "Account", job: JobFacts, outcome: Outcome
         if latest is None:
             raise Refusal("InvalidJobID", id=str(job.id))
         move(State(latest.state), Event.DELIVER)
-    elif job.others_open == "running":
+        # It went back into the queue, and another has it now.
+        raise Refusal("AbortedGen", id=str(job.id))
+    if job.others_open == "running":
         # Should these be delivered at this very moment, nobody saw itself as the last.
         await settle(horde, [job.request_id])
     horde.signals.send(Changed(job.request_id))
@@ -237,9 +239,11 @@ async def _pay(horde: "Horde", owner: "Account", job: JobFacts, outcome: Outcome
 
 async def take_back(horde: "Horde", jobs: Sequence[ClaimedJob]) -> None:
     """Put jobs back into the queue that their worker could not be told of."""
-    for job in await work.return_jobs(horde.statements, [job.id for job in jobs]):
-        horde.signals.send(Waiting(job.kind, job.lane, job.rank, 1, job.user_id, 0))
-        horde.signals.send(Changed(job.request_id))
+    for job in jobs:
+        horde.assignments.take(job.id)
+    for back in await work.return_jobs(horde.statements, [job.id for job in jobs]):
+        horde.signals.send(Waiting(back.kind, back.lane, back.rank, 1, back.user_id, 0))
+        horde.signals.send(Changed(back.request_id))
 
 
 async def give_up(

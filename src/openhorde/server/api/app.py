@@ -21,7 +21,7 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from openhorde import __version__
-from openhorde.server.api.addresses import Lookout
+from openhorde.server.api.addresses import Lookout, Surroundings
 from openhorde.server.api.auth import identify, require_key
 from openhorde.server.api.bodies import BodyReader, read_query
 from openhorde.server.api.budget import RETRY_SECONDS, BodiesTooMany, BodyBudget
@@ -167,17 +167,7 @@ class Application:
             await self._send(scope, send, _not_served(method, path, methods), limits)
             return
         link_root.set(near.url_root)
-        call = Call(
-            horde=self._horde,
-            headers=headers,
-            path=parameters,
-            query_string=scope["query_string"].decode("latin-1"),
-            client_address=near.client_address,
-            url_root=near.url_root,
-            prefix=near.prefix,
-            receive=receive,
-            budget=self._budget,
-        )
+        call = self._call(scope, receive, headers, parameters, near)
         try:
             if self._throttle is not None and served.windows is not None:
                 limits = await self._throttle.admit(
@@ -197,7 +187,29 @@ class Application:
         if isinstance(answer, Response):
             await answer(scope, receive, self._with_headers(send, limits))
         else:
-            await self._send(scope, send, answer, limits)
+            async with call.heard_or_not():
+                await self._send(scope, send, answer, limits)
+
+    def _call(
+        self,
+        scope: Scope,
+        receive: Receive,
+        headers: Mapping[bytes, bytes],
+        parameters: Mapping[str, str],
+        near: Surroundings,
+    ) -> Call:
+        return Call(
+            horde=self._horde,
+            headers=headers,
+            path=parameters,
+            query_string=scope["query_string"].decode("latin-1"),
+            client_address=near.client_address,
+            url_root=near.url_root,
+            prefix=near.prefix,
+            receive=receive,
+            budget=self._budget,
+            has_left=scope.get("state", {}).get("has_left"),
+        )
 
     async def _answer(self, served: _Served, call: Call, path: str) -> Answer | Response:
         """Perform a call, or give the answer again that another one just got."""

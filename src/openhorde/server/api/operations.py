@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -106,7 +107,8 @@ class Call:
     bytes where it declares `bytes`), `path` holds the parameters of the path. `client_address`,
     `url_root` and `prefix` are as of `addresses.Surroundings`, `api_key` is what was sent, or "".
     `headers` has lower-case names.
-    `in_flight` calls are being served by this process, this one included.
+    `in_flight` calls are being served by this process, this one included. `has_left` says whether
+    the caller has hung up; `unheard` is done when it had before the answer was written.
     """
 
     __slots__ = (
@@ -116,6 +118,7 @@ class Call:
         "budget",
         "client_address",
         "client_agent",
+        "has_left",
         "headers",
         "held_bytes",
         "horde",
@@ -125,6 +128,7 @@ class Call:
         "query",
         "query_string",
         "receive",
+        "unheard",
         "url_root",
     )
 
@@ -141,6 +145,7 @@ class Call:
         prefix: str = "",
         in_flight: int = 1,
         budget: BodyBudget | None = None,
+        has_left: Callable[[], bool] | None = None,
     ) -> None:
         self.horde = horde
         self.headers = headers
@@ -156,6 +161,8 @@ class Call:
         agent = headers.get(b"client-agent", b"unknown:0:unknown")
         self.client_agent = agent[:CLIENT_AGENT_LENGTH_MAX].decode("latin-1")
         self.api_key = headers.get(b"apikey", b"").decode("latin-1")
+        self.has_left = has_left or _stays
+        self.unheard: Callable[[], Awaitable[None]] | None = None
         self.account: Account | None = None
         self.body: Any = None
         self.query: Any = None
@@ -191,6 +198,15 @@ class Call:
             self.budget.give_back(self.client_address, self.held_bytes)
             self.held_bytes = 0
 
+    @asynccontextmanager
+    async def heard_or_not(self) -> AsyncIterator[None]:
+        """Around the writing of the answer: a caller who had hung up has not heard it."""
+        try:
+            yield
+        finally:
+            if self.unheard is not None and self.has_left():
+                await asyncio.shield(self.unheard())
+
     async def hung_up(self) -> None:
         """Return when the caller has hung up, or was answered. The body must have been read."""
         while (await self.receive())["type"] != "http.disconnect":
@@ -202,6 +218,11 @@ class Call:
         if self.account is None:
             raise Refusal("InvalidAPIKey")
         return self.account
+
+
+def _stays() -> bool:
+    """Whether a caller has left of whose connection nothing is known."""
+    return False
 
 
 Handler = Callable[[Call], Awaitable[object]]

@@ -6,8 +6,10 @@ from http import HTTPStatus
 from typing import Any, ClassVar
 
 import msgspec
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from openhorde.server.kit.peers import is_established
 from openhorde.server.kit.places import Places
 
 HEAD_BYTES_MAX = 64 << 10
@@ -26,6 +28,8 @@ class PatientProtocol(HttpToolsProtocol):
     are too large, and keeps to the places that there are for connections.
 
     uvicorn itself only ends connections that are silent after an answer.
+
+    The state of each call's scope has `has_left`, which says whether the caller has hung up.
     """
 
     head_seconds: ClassVar[float] = 30.0
@@ -34,6 +38,7 @@ class PatientProtocol(HttpToolsProtocol):
         super().__init__(*args, **options)
         self._places = places if places is not None else Places(PLACES)
         self._address = ""
+        self._served: RequestResponseCycle | None = None
         self._head_timer: asyncio.TimerHandle | None = None
         self._head_bytes = 0
         self._unread_bytes = 0
@@ -62,6 +67,7 @@ class PatientProtocol(HttpToolsProtocol):
         """The head of a call begins."""
         self._head_bytes = 0
         super().on_message_begin()
+        self.scope["state"]["has_left"] = self.has_left
 
     def on_url(self, url: bytes) -> None:
         """Some of the first line is there."""
@@ -113,7 +119,27 @@ class PatientProtocol(HttpToolsProtocol):
         """The caller has left."""
         self._stop_head_timer()
         self._places.leave(self, self._address)
+        served = self._served
+        if served is not None and not served.response_complete:
+            # uvicorn tells only the call that was read last.
+            served.disconnected = True
+            served.message_event.set()
         super().connection_lost(exc)
+
+    def has_left(self) -> bool:
+        """Whether the caller has hung up, even if the event loop has not heard of it yet: while a
+        call is served that others stand behind, nothing is read.
+
+        A caller who has only closed its own direction counts as gone. Nothing tells it from one who
+        has left, and most who do it have.
+        """
+        if self.transport.is_closing():
+            return True
+        return not is_established(self.transport.get_extra_info("socket"))
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._served = cycle
+        super()._start_asgi_task(cycle, app)
 
     def end(self) -> None:
         """Close the connection."""

@@ -285,7 +285,8 @@ class Done:
 async def deliver(
     statements: Statements, job: JobFacts, done: Done, transfers: Sequence[Transfer]
 ) -> bool:
-    """Take a result and book its transfers; False if somebody was faster."""
+    """Take a result and book its transfers; False if somebody was faster, or if the job is not (any
+    more) with the worker that `job` names."""
     return bool(
         await statements.value(
             "deliver_job",
@@ -297,6 +298,7 @@ async def deliver(
             job.others_open is None,
             done.reward_milli,
             done.things,
+            job.worker_id,
         )
     )
 

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """What the calls of a request's life have in common, whatever its kind."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final, TypeVar
 from uuid import UUID
 
@@ -14,6 +16,9 @@ from openhorde.server.api.operations import Bucket, Call, Limit, uuid_of
 from openhorde.wire.work import Rewarded
 
 Shown = TypeVar("Shown")
+
+NOTHING: Final = Popped((), {})
+"""What nobody hears any more is told this."""
 
 ASK_LIMITS: Final = (
     Limit("90/minute", Bucket.ADDRESS_AND_PATH, rate_welcome="300/minute"),
@@ -55,15 +60,25 @@ def request_id(call: Call) -> UUID:
 
 async def hand_out(call: Call, show: Callable[[Popped], Awaitable[Shown]]) -> Shown:
     """Give the worker that pops the best there is for it, at once or as long as it waits. What
-    cannot be shown goes back into the queue."""
+    cannot be shown, or was taken for a worker that has hung up, goes back into the queue."""
+    if call.has_left():
+        return await show(NOTHING)
     popped = await waiting.pop(
-        call.horde, call.caller, call.body, call.client_address, call.hung_up
+        call.horde, call.caller, call.body, call.client_address, call.hung_up, call.has_left
     )
-    try:
+    if not popped.jobs:
         return await show(popped)
-    except Exception:
-        await work.take_back(call.horde, popped.jobs)
+    unheard = partial(work.take_back, call.horde, popped.jobs)
+    try:
+        shown = await show(popped)
+    except BaseException:
+        await asyncio.shield(unheard())
         raise
+    if call.has_left():
+        await unheard()
+        return await show(NOTHING)
+    call.unheard = unheard
+    return shown
 
 
 async def take_result(call: Call) -> Rewarded:

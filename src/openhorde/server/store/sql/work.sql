@@ -295,7 +295,7 @@ with delivered as (
     update jobs
     set state = 'done', finished_at = now(), result = $2::jsonb, paid_milli = $3,
         reward_milli = $15::bigint, things = coalesce($16::bigint, things)
-    where id = $1 and state || '' = 'running'
+    where id = $1 and state || '' = 'running' and worker_id = $17
     returning id, request_id, kind, worker_id, user_id, model, things, popped_at, reward_milli
 ), ended as (
     update requests r set ended_at = now()
