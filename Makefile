@@ -6,6 +6,7 @@ PROMPT ?= a red circle on a blue background
 OUT ?= circle.webp
 DATA ?= data
 PORT ?= 7001
+MODEL ?=
 # Which build of torch: auto, cpu, cuda, rocm (docs/gpu-worker.md).
 TORCH ?= auto
 PYTEST_OPTIONS ?=
@@ -27,8 +28,8 @@ help: ## list these commands
 demo: $(RUN_STAMP) ## draw one picture with a horde of your own: make demo PROMPT="..." OUT=circle.webp
 	@$(BIN)/horde demo --prompt "$$PROMPT" --out "$$OUT"
 
-up: port $(RUN_STAMP) ## run a horde here until Ctrl-C: server, database, worker (DATA=data PORT=7001)
-	@exec $(BIN)/horde up --data "$$DATA" --port "$$PORT"
+up: port $(RUN_STAMP) ## run a horde here until Ctrl-C: server, database, worker (DATA= PORT= MODEL=smollm2)
+	@exec $(BIN)/horde up --data "$$DATA" --port "$$PORT" $(if $(MODEL),--model "$$MODEL")
 
 port:
 	@case "$$PORT" in *[!0-9]*|"") echo "make: PORT=$$PORT is not a number: give a port, 1 to 65535."; exit 1;; esac
@@ -56,7 +57,7 @@ clean: ## remove what was installed and cached here; data stays
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 # Prompts and file names reach the recipes through the environment, so that quotes in them are safe.
-export PROMPT OUT DATA PORT
+export PROMPT OUT DATA PORT MODEL
 
 $(BIN)/pip:
 	@test -n "$(PYTHON)" || { echo "make: no python3.11 or python3 found. Install Python 3.11 or newer."; exit 1; }

