@@ -91,6 +91,23 @@ def test_kudos_explain_themselves(run: Run, playing: PlayingHorde) -> None:
     assert json.loads(run("kudos", "history", "--json").stdout)["next"] == "3-1"
 
 
+def test_status_cuts_nothing_on_a_narrow_terminal(
+    run: Run, playing: PlayingHorde, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    names = ["this-machine alchemist", "a-model-with-a-name-as-long-as-they-come_v2.safetensors"]
+    playing.models = [{**MODEL, "name": names[1], "queued": 16_384_000}]
+    playing.workers = [worker(name=names[0], type="interrogation", models=[], forms=["caption"])]
+    told = run("status").stdout
+    assert "…" not in told
+    assert "16,384,000" in told
+    assert max(len(line) for line in told.splitlines()) <= 80
+    columns = [line.split("│") for line in told.splitlines() if line.startswith("│")]
+    firsts = "".join(cells[1].strip().replace(" ", "") for cells in columns)
+    for name in names:
+        assert name.replace(" ", "") in firsts
+
+
 def test_the_history_can_be_added_up(run: Run, playing: PlayingHorde) -> None:
     """The balance before and after each movement; what is held stands apart."""
     playing.user = {"kudos": 991.55}

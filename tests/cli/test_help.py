@@ -8,8 +8,8 @@ import pytest
 import typer
 from cli.conftest import Run
 
-from openhorde.cli.help_pages import number_text
 from openhorde.cli.main import app
+from openhorde.cli.screen import number_text
 from openhorde.worker.labels import GROUPS
 from openhorde.worker.settings import settings_fields
 

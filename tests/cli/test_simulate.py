@@ -49,4 +49,4 @@ def test_without_matplotlib_it_says_what_to_install(
     monkeypatch.setitem(sys.modules, "matplotlib.axes", None)
     result = run("simulate", "--quick", "--out", str(tmp_path))
     assert result.exit_code == 1
-    assert "openhorde[plots]" in result.stderr
+    assert "[plots]" in result.stderr

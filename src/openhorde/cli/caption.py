@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""`horde caption`: have pictures described."""
+"""`horde caption`: describe pictures."""
 
 import typer
 from rich.markup import escape
@@ -19,7 +19,7 @@ def caption(
     url: Url = DEFAULT_URL,
     api_key: ApiKey = ANONYMOUS_KEY,
 ) -> None:
-    """Have pictures described, each in a sentence."""
+    """Describe pictures, each in a sentence."""
     asked = Asked(
         pictures=pictures,
         form=AskedForm(name="caption"),

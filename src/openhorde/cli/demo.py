@@ -53,9 +53,9 @@ def demo(
         typer.Option(help="Folder to keep the horde in.", show_default="a temporary one"),
     ] = None,
 ) -> None:
-    """Show the whole way: server, database, worker and real models on this machine.
+    """Run everything once on this machine: server, database, worker and small real models.
 
-    They draw a picture, and then they tell what it shows.
+    They draw a picture, then describe it.
     """
     needs_everything()
     usable_target(out)

@@ -112,12 +112,6 @@ def write_parameters(parameters: Iterable[Any], formatter: Any) -> None:
     _write(groups.items(), formatter)
 
 
-def number_text(number: float) -> str:
-    """A number as people write it: 16,777,216, not 1.67772e+07; and 7002."""
-    written = int(number) if float(number).is_integer() else number
-    return f"{written:,}" if abs(written) >= 10_000 else str(written)
-
-
 def _write(groups: Iterable[tuple[str, list[tuple[str, str]]]], formatter: Any) -> None:
     for title, rows in groups:
         with formatter.section(_bold(title)):

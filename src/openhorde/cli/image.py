@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""`horde image`: have a picture drawn."""
+"""`horde image`: draw a picture."""
 
 import asyncio
 from pathlib import Path
@@ -25,12 +25,16 @@ SETTINGS = [
     setting("steps", int, "--steps", PICTURE, "Sampling steps, 1 to 500.", "30"),
     setting("seed", str, "--seed", PICTURE, "Same seed, same picture.", "random"),
     setting("sampler_name", str, "--sampler", PICTURE, "k_dpmpp_2m, DDIM ...", "k_euler_a"),
-    setting("cfg_scale", float, "--cfg", PICTURE, "Closeness to the prompt, 0 to 100.", "5"),
-    setting("karras", bool, "--karras/--no-karras", PICTURE, "Noise schedule.", "karras"),
-    setting("models", list[str], "--model", PICTURE, "Who may draw; repeatable.", "any model"),
+    setting(
+        "cfg_scale", float, "--cfg", PICTURE, "How closely to follow the prompt, 0 to 100.", "5"
+    ),
+    setting("karras", bool, "--karras/--no-karras", PICTURE, "Noise schedule of Karras.", "karras"),
+    setting(
+        "models", list[str], "--model", PICTURE, "Model that may draw it; repeatable.", "any model"
+    ),
     setting("post_processing", list[str], "--post-processing", PICTURE, "GFPGAN ...; repeatable."),
     setting("source_image", str, "--source-image", SOURCE, "File or URL to start from."),
-    setting("source_mask", str, "--mask", SOURCE, "File or URL: what to paint anew."),
+    setting("source_mask", str, "--mask", SOURCE, "File or URL: what to repaint."),
     setting(
         "source_processing",
         str,
@@ -71,7 +75,7 @@ def image(
     api_key: ApiKey = ANONYMOUS_KEY,
     **settings: Any,
 ) -> None:
-    """Have a picture drawn and write it to a file that remembers how it was made."""
+    """Draw a picture and write it to a file that records how it was made."""
     settings["models"] = settings["models"] or None
     settings["post_processing"] = settings["post_processing"] or None
     if settings["source_mask"] and not settings["source_processing"]:

@@ -28,8 +28,8 @@ def interrogate(
             "--top",
             min=1,
             max=50,
-            help="So many keywords of each category.",
-            show_default="as the worker likes",
+            help="How many keywords of each category.",
+            show_default="the worker decides",
         ),
     ] = None,
     dry_run: DryRun = False,
@@ -38,7 +38,7 @@ def interrogate(
     url: Url = DEFAULT_URL,
     api_key: ApiKey = ANONYMOUS_KEY,
 ) -> None:
-    """Have the keywords found that fit pictures, by category, with bars of confidence."""
+    """Find the keywords that fit pictures, by category, with the confidence of each."""
     asked = Asked(
         pictures=pictures,
         form=AskedForm(name="interrogation", payload={"count": top} if top else None),

@@ -15,7 +15,7 @@ from openhorde.cli.screen import kudos_text, output, print_json
 from openhorde.wire.kudos import HistoryEntry, KudosHistory
 from openhorde.wire.users import UserDetails
 
-app = App(help="Your account: its kudos, where they came from, and sending them.")
+app = App(help="Show your account, its history, and send kudos to others.")
 
 
 @app.callback(invoke_without_command=True)
@@ -37,9 +37,9 @@ def kudos(
 
 @app.command()
 def history(
-    count: Annotated[int, typer.Option("-n", min=1, max=100, help="So many entries.")] = 20,
+    count: Annotated[int, typer.Option("-n", min=1, max=100, help="How many entries.")] = 20,
     before: Annotated[
-        str | None, typer.Option(help="Go on from where the last page ended.")
+        str | None, typer.Option(help="Continue after an earlier page; it says with what.")
     ] = None,
     url: Url = DEFAULT_URL,
     api_key: ApiKey = ANONYMOUS_KEY,
@@ -59,7 +59,7 @@ def send(
     amount: Annotated[int, typer.Argument(metavar="AMOUNT", min=1, help="How many whole kudos.")],
     key: Annotated[
         str | None,
-        typer.Option(help="A word of your choice: the same word again sends nothing more."),
+        typer.Option(help="A word of your choice: the same word sent again moves nothing more."),
     ] = None,
     url: Url = DEFAULT_URL,
     api_key: ApiKey = ANONYMOUS_KEY,

@@ -64,13 +64,22 @@ class Asked:
     api_key: str
 
 
-def run_form(asked: Asked, show: Callable[[list[Seen]], None]) -> None:
-    """Ask, and have `show` print what was seen. Ends with exit code 1 if anything failed."""
+def run_form(
+    asked: Asked,
+    show: Callable[[list[Seen]], None],
+    *,
+    keep: Callable[[Seen], Seen] = lambda seen: seen,
+) -> None:
+    """Ask, and have `show` print what was seen. Ends with exit code 1 if anything failed.
+
+    `keep` may put what cannot be printed elsewhere, and leave word of it.
+    """
     if asked.dry_run:
         asyncio.run(_price(asked))
         return
     console = messages()
-    seen = asyncio.run(_look(asked, console))
+    looked = asyncio.run(_look(asked, console))
+    seen = [one if one.failure is not None else keep(one) for one in looked]
     good = [one for one in seen if one.failure is None]
     if asked.as_json:
         print_json([one.facts() for one in seen])

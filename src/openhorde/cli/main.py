@@ -7,6 +7,7 @@ import typer
 
 from openhorde import __version__
 from openhorde.cli import database, kudos, ledger, user
+from openhorde.cli.alchemy import alchemy
 from openhorde.cli.caption import caption
 from openhorde.cli.demo import demo
 from openhorde.cli.help_pages import App, Group
@@ -71,6 +72,7 @@ app.command(rich_help_panel=ASK)(image)
 app.command(rich_help_panel=ASK)(caption)
 app.command(rich_help_panel=ASK)(nsfw)
 app.command(rich_help_panel=ASK)(interrogate)
+app.command(rich_help_panel=ASK)(alchemy)
 app.command(rich_help_panel=ASK)(text)
 app.command(rich_help_panel=ASK)(status)
 app.add_typer(kudos.app, name="kudos", rich_help_panel=ASK)

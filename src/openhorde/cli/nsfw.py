@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""`horde nsfw`: have pictures judged."""
+"""`horde nsfw`: judge pictures."""
 
 from rich.markup import escape
 
@@ -17,7 +17,7 @@ def nsfw(
     url: Url = DEFAULT_URL,
     api_key: ApiKey = ANONYMOUS_KEY,
 ) -> None:
-    """Ask whether pictures are safe for work."""
+    """Tell whether pictures are safe for work."""
     asked = Asked(
         pictures=pictures,
         form=AskedForm(name="nsfw"),

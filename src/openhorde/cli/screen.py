@@ -99,3 +99,9 @@ def duration_text(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def number_text(number: float) -> str:
+    """A number as people write it: 16,777,216, not 1.67772e+07; and 7002."""
+    written = int(number) if float(number).is_integer() else number
+    return f"{written:,}" if abs(written) >= 10_000 else str(written)

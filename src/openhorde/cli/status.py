@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from openhorde.cli.options import ANONYMOUS_KEY, DEFAULT_URL, ApiKey, AsJson, Url, connect
-from openhorde.cli.screen import duration_text, output, print_json
+from openhorde.cli.screen import duration_text, number_text, output, print_json
 from openhorde.wire.status import ActiveModel, Heartbeat, Performance
 from openhorde.wire.workers import WorkerDetails
 
@@ -97,7 +97,7 @@ def _show_models(console: Console, models: list[ActiveModel]) -> None:
             one.name,
             one.type,
             one.count,
-            f"{one.queued:g} {UNITS[one.type]}",
+            f"{number_text(one.queued)} {UNITS[one.type]}",
             f"{one.jobs:g}",
             # Where nothing is queued, hordes tell a number that stands for none.
             duration_text(one.eta) if one.queued else "none",
@@ -114,7 +114,7 @@ def _show_workers(console: Console, workers: list[WorkerDetails]) -> None:
             one.type,
             "maintenance" if one.maintenance_mode else "online" if one.online else "away",
             _some(one.forms or [] if one.type == "interrogation" else one.models),
-            one.performance,
+            one.performance.replace(" per second", "/s"),
             one.requests_fulfilled,
         )
         for one in sorted(workers, key=lambda one: (one.name, one.type))
@@ -122,7 +122,7 @@ def _show_workers(console: Console, workers: list[WorkerDetails]) -> None:
     _show(
         console,
         "Workers",
-        ("worker", "kind", "state", "models or forms", "speed", "jobs done"),
+        ("worker", "kind", "state", "models or forms", "speed", "done"),
         rows,
     )
 
@@ -134,9 +134,10 @@ def _some(names: list[str]) -> str:
 def _show(
     console: Console, title: str, headings: Iterable[str], rows: Iterable[tuple[Any, ...]]
 ) -> None:
-    table = Table(title=title, title_justify="left")
+    table = Table(title=title, title_justify="left", padding=(0, 0, 0, 1))
     for heading in headings:
-        table.add_column(heading)
+        # A long name goes on in the next line rather than being cut.
+        table.add_column(heading, overflow="fold")
     for row in rows:
         table.add_row(*(escape(str(cell)) for cell in row))
     if table.row_count:

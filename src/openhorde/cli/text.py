@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""`horde text`: have a text written."""
+"""`horde text`: write a text."""
 
 import asyncio
 import sys
@@ -33,7 +33,9 @@ SETTINGS = [
         "2048",
     ),
     setting("n", int, "--number -n", WRITING, "How many texts, 1 to 20.", "1"),
-    setting("models", list[str], "--model", WRITING, "Who may write; repeatable.", "any model"),
+    setting(
+        "models", list[str], "--model", WRITING, "Model that may write it; repeatable.", "any model"
+    ),
     setting("stop_sequence", list[str], "--stop", WRITING, "Where to stop; repeatable."),
     setting("temperature", float, "--temperature", SAMPLING, "0 to 5; higher is wilder."),
     setting("top_p", float, "--top-p", SAMPLING, "0.001 to 1."),
@@ -65,7 +67,7 @@ def text(
     api_key: ApiKey = ANONYMOUS_KEY,
     **settings: Any,
 ) -> None:
-    """Have a text written that goes on from a prompt. Only the text goes to standard output."""
+    """Write a text that continues a prompt. Only the text goes to standard output."""
     if prompt == "-":
         prompt = sys.stdin.read()
     settings["models"] = settings["models"] or None

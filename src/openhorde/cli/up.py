@@ -46,7 +46,7 @@ def up(
         ),
     ] = None,
 ) -> None:
-    """Run everything here: a server, its database and a worker with the small demo model.
+    """Run a whole horde here: a server, its database and a worker with small demo models.
 
     The data folder keeps accounts, requests and pictures: a second start finds them again.
     """

@@ -32,13 +32,15 @@ def add(
             show_default="a new pseudonym",
         ),
     ] = None,
-    moderator: Annotated[bool, typer.Option("--moderator", help="May moderate.")] = False,
+    moderator: Annotated[
+        bool, typer.Option("--moderator", help="Make the account a moderator's.")
+    ] = False,
     trusted: Annotated[bool, typer.Option("--trusted", help="Trusted from the start.")] = False,
-    kudos: Annotated[int, typer.Option(help="Kudos to begin with.")] = 0,
+    kudos: Annotated[int, typer.Option(help="Initial kudos.")] = 0,
     as_json: AsJson = False,
     data: Data = None,
 ) -> None:
-    """Make an account and print its API key, which is shown only now."""
+    """Create an account and print its API key, which is shown only once."""
     with needs("server"):
         from openhorde.server.boot import add_user
 

@@ -11,9 +11,9 @@ import typer
 
 from openhorde.cli.extras import needs
 from openhorde.cli.generated import Setting, with_settings
-from openhorde.cli.help_pages import App, Group, number_text
+from openhorde.cli.help_pages import App, Group
 from openhorde.cli.readiness import EnginesReady
-from openhorde.cli.screen import fail, output, print_json
+from openhorde.cli.screen import fail, number_text, output, print_json
 from openhorde.cli.worker_check import show_check
 from openhorde.cli.worker_log import WorkerLog
 
@@ -107,9 +107,9 @@ def _value_text(field: "SettingField") -> str | None:
 
 
 def _run(config: Config = None, **settings: Any) -> None:
-    """Work until Ctrl-C or SIGTERM, which finish the work at hand.
+    """Run the worker until Ctrl-C or SIGTERM, which let it finish the work in hand.
 
-    Options win over OPENHORDE_WORKER_* variables, those over the YAML file.
+    Options take precedence over OPENHORDE_WORKER_* variables, and those over the YAML file.
     """
     loaded = _load(config, settings)
     with needs("worker"):
@@ -128,9 +128,9 @@ def _check(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
     **settings: Any,
 ) -> None:
-    """Say what would be asked for, and what stands in the way; ends with 1 if anything does.
+    """Check what would be asked for and what stands in the way; exits with 1 if anything does.
 
-    The horde is asked once for each kind of work. Should it have a job, the job is done.
+    It asks the horde once for each kind of work. If it is given a job, it does the job.
     """
     loaded = _load(config, settings)
     with needs("worker"):

@@ -28,14 +28,14 @@ def _panel(
         typer.Option("--config", "-c", help="YAML file with settings; the panel changes it."),
     ] = DEFAULT_FILE,
     rest: Annotated[
-        bool, typer.Option("--rest", help="Begin at rest: work only once the panel says so.")
+        bool, typer.Option("--rest", help="Start at rest, until the panel is told to start work.")
     ] = False,
     **settings: Any,
 ) -> None:
     """Lend this machine to a horde, with a control panel in the browser.
 
-    The panel listens on this machine alone, and its password is written here at the first start.
-    What an option or a variable sets, the panel cannot change.
+    The panel listens on this machine alone. Its password is printed at the first start.
+    The panel cannot change what an option or a variable sets.
     """
     with needs("worker"):
         from openhorde.worker.boot import load_panel, run_with_panel

@@ -129,7 +129,7 @@ class EngineSettings(Struct, kw_only=True, frozen=True):
         Meta(description="tells of a LoRA by {version}: its file, SHA256, size and trigger words"),
     ] = "https://civitai.com/api/v1/model-versions/{version}"
     model_url: Annotated[
-        str, Meta(description="the like for a LoRA or embedding by {model}: its newest version")
+        str, Meta(description="the same for a LoRA or embedding by {model}: its newest version")
     ] = "https://civitai.com/api/v1/models/{model}"
     download_mib_max: Annotated[
         int, Meta(ge=1, le=16384, description="the largest file to fetch")

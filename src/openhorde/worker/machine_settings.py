@@ -73,12 +73,12 @@ class MachineSettings(EngineSettings, kw_only=True, frozen=True):
     dynamic_models: Annotated[
         bool,
         Meta(
-            description="offer only the models most waited for that fit into memory together",
+            description="offer only the models in greatest demand that fit into memory together",
             extra=NOW,
         ),
     ] = False
     pinned_models: Annotated[
-        list[Name], Meta(description="models that stay in memory whatever else is asked for")
+        list[Name], Meta(description="models to keep in memory whatever else is asked for")
     ] = default(default_factory=list)
     cpu_offload: Annotated[
         bool,

@@ -57,7 +57,7 @@ class WorkerSettings(WorkSettings, kw_only=True, frozen=True):
         Meta(
             min_length=3,
             max_length=100,
-            description="the worker's name, unique in its horde; its first kind of work takes it",
+            description="the worker's name, unique in the horde; used for its first kind of work",
             extra={"flags": ["-n"]},
         ),
     ] = "An openhorde worker"
@@ -103,7 +103,7 @@ class WorkerSettings(WorkSettings, kw_only=True, frozen=True):
         Meta(
             ge=0,
             le=60,
-            description="how long the horde may hold a call for work until there is some; 0: not",
+            description="how long the horde may hold a call until there is work; 0: not at all",
             extra=NOW,
         ),
     ] = 25

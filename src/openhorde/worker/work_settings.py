@@ -109,22 +109,26 @@ class WorkSettings(MachineSettings, kw_only=True, frozen=True):
         bool, Meta(description="accept pictures to be upscaled or mended afterwards", extra=NOW)
     ] = True
     allow_controlnet: Annotated[
-        bool, Meta(description="accept pictures to be drawn along another one", extra=NOW)
+        bool,
+        Meta(
+            description="accept pictures drawn to the outlines of another one (ControlNet)",
+            extra=NOW,
+        ),
     ] = True
     allow_sdxl_controlnet: Annotated[
-        bool, Meta(description="accept that for SDXL models too", extra=NOW)
+        bool, Meta(description="accept ControlNet with SDXL models too", extra=NOW)
     ] = False
     allow_lora: Annotated[
         bool, Meta(description="accept LoRAs, found in loras_folder", extra=NOW)
     ] = False
     require_upfront_kudos: Annotated[
         bool,
-        Meta(description="only take requests whose kudos are there beforehand", extra=NOW),
+        Meta(description="only take requests whose kudos are available in advance", extra=NOW),
     ] = False
     extra_slow_worker: Annotated[
         bool,
         Meta(
-            description="a very slow worker: only for requests that can wait, thrice as long",
+            description="a very slow worker: only takes requests that may last three times as long",
             extra=NOW,
         ),
     ] = False

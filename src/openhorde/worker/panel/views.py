@@ -25,16 +25,16 @@ HOURS_SHOWN = 24
 FAULTS_SHOWN = 20
 MESSAGES_SHOWN = 10
 PHASES = {
-    "resting": ("resting", "It asks for no work."),
-    "opening": ("opening", "Its engines come up."),
-    "working": ("working", "It asks for work and does it."),
-    "draining": ("draining", "It finishes what is in hand and asks for nothing more."),
+    "resting": ("resting", "Not asking for work"),
+    "opening": ("opening", "Starting its engines"),
+    "working": ("working", "Taking work"),
+    "draining": ("draining", "Finishing what is in hand"),
 }
-IN_MAINTENANCE = ("in maintenance", "The horde gives it its owner's own requests only.")
+IN_MAINTENANCE = ("in maintenance", "Given its owner's own requests only")
 KIND_WORDS = {
     "resting": "resting",
-    "working": "at work",
-    "idle": "waits for work",
+    "working": "working",
+    "idle": "waiting for work",
     "maintenance": "in maintenance",
     "trouble": "in trouble",
     "ended": "ended",
@@ -57,8 +57,8 @@ def status_html(state: WorkerState, settings: WorkerSettings, now: float) -> str
     return (
         f'<div class="head"><h2>{escape(settings.worker_name)}</h2>'
         f'<span class="badge {mood}" id="phase">{word}</span>'
-        f"<span class='dim'>{sentence} Since {duration_text(now - state.since)}, "
-        f"for {escape(settings.horde_url)}</span></div>"
+        f"<span class='dim'>{sentence}, for {duration_text(now - state.since)}; "
+        f"horde: {escape(settings.horde_url)}</span></div>"
         f'<div class="figures">{"".join(_figure(*figure) for figure in figures)}</div>'
     )
 
