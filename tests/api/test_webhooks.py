@@ -1,16 +1,21 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """What a requester hears about a webhook: its secret, and how its calls went."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
+from ipaddress import ip_network
+from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
 import msgspec
+import pytest
 from api.conftest import Join
-from cast import Cast, ask, delivery, image_request, take
+from cast import Cast, ask, delivery, image_request, picture_text, take
 
 from openhorde.server.actions import webhooks, work
 from openhorde.server.actions.horde import Horde
+from openhorde.server.kit.fetch import Fetcher
 from openhorde.server.tasks import call_webhooks
 
 SUBMIT = "/api/v2/generate/async"
@@ -41,7 +46,9 @@ async def test_the_log_tells_what_became_of_the_calls(
     horde: Horde, http: httpx.AsyncClient, cast: Cast
 ) -> None:
     alice, bob = await cast.alice(), await cast.bob()
-    request_id = await ask(horde, alice, webhook="https://127.0.0.1/")
+    # Allowed when it is asked for, and not any more when it is called.
+    allowing = replace(horde, webhook_fetcher=Fetcher([ip_network("127.0.0.1/32")]))
+    request_id = await ask(allowing, alice, webhook="https://127.0.0.1/")
     assert (await http.get(f"{LOG}/{request_id}")).json() == {"calls": []}
     (job_id,) = await take(horde, bob)
     await work.deliver(horde, bob, delivery(job_id))
@@ -66,3 +73,28 @@ async def test_unknown_requests_have_no_log(http: httpx.AsyncClient) -> None:
         answer = await http.get(f"{LOG}/{name}")
         assert answer.status_code == 404
         assert answer.json()["rc"] == "RequestNotFound"
+
+
+@pytest.mark.parametrize("path", ["async", "text/async", "interrogate"])
+@pytest.mark.parametrize(
+    ("webhook", "why"),
+    [
+        ("http://hook.example/", "https"),
+        ("https://10.0.0.1/hook", "not public"),
+        ("https://hook.example:25/", "port 25"),
+        ("https://me:secret@hook.example/", "user name or password"),
+        ("https://a..b/hook", "no host name"),
+    ],
+)
+async def test_webhooks_that_can_never_be_called_are_refused(
+    http: httpx.AsyncClient, path: str, webhook: str, why: str
+) -> None:
+    body: dict[str, Any] = {"webhook": webhook, "prompt": "x", "models": []}
+    where = f"/api/v2/generate/{path}"
+    if path == "interrogate":
+        body = {"webhook": webhook, "source_image": picture_text(), "forms": [{"name": "nsfw"}]}
+        where = "/api/v2/interrogate/async"
+    answer = await http.post(where, json=body, headers={"apikey": "0000000000"})
+    assert (answer.status_code, answer.json()["rc"]) == (400, "BadRequest"), answer.text
+    assert answer.json()["message"].startswith("webhook must be")
+    assert why in answer.json()["message"]

@@ -3,11 +3,11 @@
 
 import asyncio
 import gzip
-import socket
 import threading
 from collections.abc import AsyncIterator, Sequence
 from ipaddress import ip_network
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -221,26 +221,81 @@ async def test_a_slow_resolver_is_cut() -> None:
     assert await refusal("http://pictures/", fetcher) == "timeout"
 
 
-async def test_names_that_are_never_answered_hold_up_nothing_else(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_names_that_never_resolve_hold_up_nothing_else() -> None:
     ended = threading.Event()
-    asked = threading.Semaphore(0)
+    asked: list[str] = []
 
-    def never(*_: object, **__: object) -> list[object]:
-        asked.release()
-        ended.wait()
-        return []
+    def ask(host: str, port: int, **_: object) -> list[Any]:
+        asked.append(host)
+        if host.endswith("dead.example"):
+            ended.wait()
+        return [(None, None, None, None, (host, port))]
 
-    monkeypatch.setattr(socket, "getaddrinfo", never)
-    resolver = SystemResolver(threads=40)  # More than there are for everything else.
-    waiting = [asyncio.create_task(resolver("dead.example", 443)) for _ in range(40)]
-    try:
-        for _ in waiting:
-            assert await asyncio.to_thread(asked.acquire, timeout=10)
-    finally:
-        ended.set()
-    assert await asyncio.gather(*waiting) == [[]] * 40
+    # A domain may have only some of the threads, whatever its names, and whoever gave up waiting.
+    resolver = SystemResolver(threads=8, threads_per_domain=3, ask=ask)
+    names = [f"{number}.dead.example" for number in range(100)]
+    waiting = [asyncio.create_task(resolver(name, 443)) for name in names]
+    await asyncio.sleep(0)
+    for task in waiting[:50]:
+        task.cancel()
+    for name in ("alive.example", "www.alive.example", "another.org", "LOCALHOST"):
+        assert await asyncio.wait_for(resolver(name, 443), 60) == [name]
+    assert len([name for name in asked if name.endswith("dead.example")]) <= 3
+    ended.set()
+    found = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [answer for answer in found if isinstance(answer, list)] == [[n] for n in names[50:]]
+    # All that was remembered of domains is forgotten with the last question.
+    assert await asyncio.wait_for(resolver("again.dead.example", 443), 60) == ["again.dead.example"]
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("http://hook.example/", "invalid_url"),
+        ("ftp://hook.example/", "invalid_url"),
+        ("https:///path", "invalid_url"),
+        ("https://user:word@hook.example/", "invalid_url"),
+        ("https://hook.example:22/", "invalid_url"),
+        ("https://hook.example:99999/", "invalid_url"),
+        ("https://a..b.example/", "invalid_url"),
+        (f"https://{'a' * 64}.example/", "invalid_url"),
+        (f"https://{'a.' * 130}example/", "invalid_url"),
+        (f"https://hook.example/{'a' * 5000}", "invalid_url"),
+        ("https://2130706433/", "invalid_url"),
+        ("https://127.1/", "invalid_url"),
+        ("https://0x7f.0.0.0x1/", "invalid_url"),
+        ("https://[::1", "invalid_url"),
+        ("https://127.0.0.2/", "forbidden_address"),
+        ("https://10.0.0.1/", "forbidden_address"),
+        ("https://169.254.169.254/", "forbidden_address"),
+        ("https://[::ffff:10.0.0.1]/", "forbidden_address"),
+        ("https://[fd00::1]:8443/", "forbidden_address"),
+        ("https://localhost/", "forbidden_address"),
+        ("https://a.LOCALHOST./", "forbidden_address"),
+    ],
+)
+def test_what_could_never_be_posted_to_is_known_before(url: str, reason: str) -> None:
+    with pytest.raises(FetchRefused) as refused:
+        Fetcher([ip_network("192.168.0.0/16")]).check_post(url)
+    assert refused.value.reason == reason
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://hook.example/",
+        "https://hook.example./path?query#part",
+        "https://b\u00fccher.example:8443/",
+        "https://a_b.example",
+        "https://1.2.3.4/",
+        "https://[2606:4700::1111]/",
+        "https://192.168.7.7:9000/",
+        "https://h1/",
+        "https://1and1.example/",
+    ],
+)
+def test_what_may_be_posted_to_is_not_refused(url: str) -> None:
+    Fetcher([ip_network("192.168.0.0/16")]).check_post(url)
 
 
 async def test_nobody_there(web: Web) -> None:

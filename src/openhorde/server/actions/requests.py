@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import msgspec
-from msgspec import Struct
 
 from openhorde.server.actions import placing, sources, webhooks
 from openhorde.server.actions.possibility import Asked, Outlook, look_ahead
@@ -67,7 +66,7 @@ class Priced:
 
 
 async def submit(
-    horde: "Horde", account: "Account", request: Struct, client: Client
+    horde: "Horde", account: "Account", request: Any, client: Client
 ) -> Queued | Priced:
     """Judge, price and queue a request of any kind; a dry run is only judged and priced.
 
@@ -76,6 +75,7 @@ async def submit(
     kind = kind_of(request)
     requester = as_requester(account, kind)
     request, warnings = kind.check(request, requester, horde.reference)
+    webhooks.check(horde, request.webhook)
     policy.check_client_agent(client.agent)
     if kind.workers(request):
         workers = await _known_workers(horde, kind.workers(request))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from openhorde.server.actions.horde import Horde
 
 _ERROR_CHARACTERS_MAX = 300
+_SHOWN_CHARACTERS_MAX = 200
 # The address itself is not told: it may be a name of the operator's own network.
 _SENTENCES = {
     "forbidden_address": "The host has an address that is not public; such are not called.",
@@ -32,6 +33,17 @@ _HOPELESS = frozenset({"forbidden_address", "invalid_url"})
 def secret(horde: "Horde", request_id: UUID) -> str:
     """What the requester verifies the calls of a request with."""
     return rules.secret(horde.webhook_secret, request_id)
+
+
+def check(horde: "Horde", url: str | None) -> None:
+    """Raise Refusal BadRequest for a webhook that could never be called."""
+    if url is None:
+        return
+    try:
+        horde.webhook_fetcher.check_post(url)
+    except FetchRefused as refused:
+        given, why = url[:_SHOWN_CHARACTERS_MAX], refused.detail[:_SHOWN_CHARACTERS_MAX]
+        raise Refusal("BadRequest", field="webhook", given=given, why=why) from None
 
 
 async def log(horde: "Horde", request_id: UUID) -> list[LoggedCall]:

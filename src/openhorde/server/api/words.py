@@ -87,7 +87,9 @@ REASONS: Mapping[tuple[str, str], str] = {
         "source_mask selects nothing: no part of it is lighter than mid grey. Send one that is"
         " white, or has strokes on a transparent layer, where the picture is to be drawn anew."
     ),
-    ("BadRequest", "webhook"): "webhook must be an https URL[, not {given}].",
+    ("BadRequest", "webhook"): (
+        "webhook must be an https URL that this horde can call[: {why}][, not {given}]."
+    ),
     ("WrongCredentials", "job"): (
         "wrong credentials: the worker that took job {id} belongs to another account. Send its"
         " owner's API key."

@@ -7,7 +7,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import cache, partial
 from ipaddress import ip_address
@@ -30,6 +30,8 @@ _ATTEMPTS_MAX = 3
 _URL_CHARACTERS_MAX = 4096
 # A name (in ASCII dress), an IPv4 address, or an IPv6 address.
 _HOST = re.compile(rb"[0-9a-z._-]+|[0-9a-f:.]+", re.IGNORECASE)
+_NAME_CHARACTERS_MAX = 253
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _PORTS = {"http": 80, "https": 443}
 # Below this live mail, shells and their like, which a crafted URL could be made to talk to.
 _FREE_PORT_MIN = 1024
@@ -56,16 +58,63 @@ class Posted:
 class SystemResolver:
     """All addresses of a name, as the system's resolver orders them.
 
-    It asks in threads of its own: names whose servers never answer hold up nothing else.
+    It asks in threads of its own, a few at once for the names of one domain (their last two
+    labels): a domain whose servers never answer holds up its own names only. A question goes on in
+    its thread when its caller has lost patience, as nothing ends it.
     """
 
-    def __init__(self, threads: int = 8) -> None:
+    def __init__(
+        self,
+        threads: int = 64,
+        threads_per_domain: int = 4,
+        ask: Callable[..., Sequence[Any]] = socket.getaddrinfo,
+    ) -> None:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="resolver")
+        self._threads_per_domain = threads_per_domain
+        self._ask = ask
+        self._domains: dict[str, _Domain] = {}
 
     async def __call__(self, host: str, port: int) -> Sequence[str]:
-        ask = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
-        answers = await asyncio.get_running_loop().run_in_executor(self._threads, ask)
+        name = ".".join(host.lower().rstrip(".").split(".")[-2:])
+        domain = self._domains.setdefault(name, _Domain(self._threads_per_domain))
+        domain.questions += 1
+        try:
+            await domain.places.acquire()
+        except BaseException:
+            self._forget(name)
+            raise
+        ask = partial(self._ask, host, port, type=socket.SOCK_STREAM)
+        asking = self._threads.submit(ask)
+        loop = asyncio.get_running_loop()
+
+        def answered(_: object) -> None:
+            # Not where the server has ended meanwhile.
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(self._leave, name)
+
+        asking.add_done_callback(answered)
+        answers = await asyncio.wrap_future(asking)
         return [str(answer[4][0]) for answer in answers]
+
+    def _leave(self, name: str) -> None:
+        self._domains[name].places.release()
+        self._forget(name)
+
+    def _forget(self, name: str) -> None:
+        domain = self._domains[name]
+        domain.questions -= 1
+        if not domain.questions:
+            del self._domains[name]
+
+
+class _Domain:
+    """The names of one domain: how many questions there are, and the places to ask them."""
+
+    __slots__ = ("places", "questions")
+
+    def __init__(self, places: int) -> None:
+        self.places = asyncio.Semaphore(places)
+        self.questions = 0
 
 
 class Fetcher:
@@ -89,11 +138,12 @@ class Fetcher:
         resolve: Resolve | None = None,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
+        self._allowed_networks = tuple(allowed_networks)
         self._timeout_seconds = timeout_seconds
         self._bytes_max = bytes_max
         self._user_agent = user_agent
         self._backend = _GuardedBackend(
-            tuple(allowed_networks), resolve or SystemResolver(), timeout_seconds
+            self._allowed_networks, resolve or SystemResolver(), timeout_seconds
         )
         self._ssl_context = ssl_context or _trusting_authorities()
 
@@ -102,13 +152,23 @@ class Fetcher:
         async with self._connections() as connections:
             return await self._follow(connections, _checked(url))
 
+    def check_post(self, url: str) -> None:
+        """Raise FetchRefused for a URL that `post` could never call, as far as the URL itself says
+        so: no name is looked up."""
+        checked = _https(url)
+        try:
+            address: Address | None = ip_address(checked.host)
+        except ValueError:
+            address = None
+            _check_name(checked.host.lower().removesuffix("."), self._allowed_networks)
+        if address is not None:
+            _check_address(address, checked.host, self._allowed_networks)
+
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Posted:
         """Post to an https URL, and to no other that its host may name instead: a redirect is an
         answer like any other. The body of the answer is not read. Raises FetchRefused."""
         async with self._connections() as connections:
-            checked = _checked(url)
-            if checked.scheme != "https":
-                raise FetchRefused("invalid_url", "not https")
+            checked = _https(url)
             sent = self._headers(checked, {**headers, "Content-Length": str(len(body))})
             target = _target(checked)
             async with connections.stream("POST", target, headers=sent, content=body) as response:
@@ -222,15 +282,37 @@ class _GuardedBackend(httpcore.AsyncNetworkBackend):
                 raise FetchRefused("unreachable", f"no address for {host}") from error
             addresses = [ip_address(answer) for answer in dict.fromkeys(answers)]
         for address in addresses:
-            if not is_public(address) and not is_within(address, self._allowed_networks):
-                raise FetchRefused("forbidden_address", f"{host} is {address}, which is not public")
+            _check_address(address, host, self._allowed_networks)
         return addresses
+
+
+def _check_address(address: Address, host: str, allowed_networks: tuple[Network, ...]) -> None:
+    if not is_public(address) and not is_within(address, allowed_networks):
+        raise FetchRefused("forbidden_address", f"{host} is {address}, which is not public")
+
+
+def _check_name(name: str, allowed_networks: tuple[Network, ...]) -> None:
+    """Refuse what no resolver answers: a name that is none, or that can only be an address."""
+    labels = name.split(".")
+    if len(name) > _NAME_CHARACTERS_MAX or not all(1 <= len(label) <= 63 for label in labels):
+        raise FetchRefused("invalid_url", "no host name or address")
+    if _NUMBER.fullmatch(labels[-1]):
+        raise FetchRefused("invalid_url", "no host name, nor an address in its usual spelling")
+    if labels[-1] == "localhost":
+        _check_address(ip_address("127.0.0.1"), name, allowed_networks)
 
 
 def _target(url: httpx.URL) -> httpcore.URL:
     return httpcore.URL(
         scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path
     )
+
+
+def _https(text: str) -> httpx.URL:
+    url = _checked(text)
+    if url.scheme != "https":
+        raise FetchRefused("invalid_url", "not https")
+    return url
 
 
 def _checked(text: str) -> httpx.URL:
