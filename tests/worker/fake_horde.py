@@ -63,6 +63,7 @@ class FakeHorde(Noticeboard):
         self.workers: dict[str, dict[str, Any]] = {}
         self.forgotten: list[str] = []
         self.queued: dict[str, float] = {}
+        self.software: str | None = "openhorde"
         self.pop_answers: deque[Response] = deque()
         self.submit_answers: deque[Response] = deque()
         self.upload_statuses: deque[int] = deque()
@@ -173,6 +174,7 @@ class FakeHorde(Noticeboard):
                     for path in ("generate", "interrogate", "generate/text")
                 ),
                 Route("/api/v2/status/heartbeat", self._heartbeat),
+                Route("/.well-known/serviceinfo", self._service_info),
                 Route("/api/v2/find_user", self._find_user),
                 Route("/api/v2/status/models", self._status_of_models),
                 Route("/api/v2/workers/name/{name}", self._find_worker),
@@ -240,6 +242,11 @@ class FakeHorde(Noticeboard):
 
     async def _heartbeat(self, request: Request) -> Response:
         return JSONResponse({"message": "OK"})
+
+    async def _service_info(self, request: Request) -> Response:
+        if self.software is None:
+            return Response(status_code=404)
+        return JSONResponse({"version": "0.2", "software": {"name": self.software}})
 
     async def _find_user(self, request: Request) -> Response:
         if request.headers["apikey"] != OWNER_KEY:

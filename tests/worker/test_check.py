@@ -137,6 +137,32 @@ async def test_an_engine_that_cannot_open_is_told(settings: Settings, tmp_path: 
     assert (only.kinds, only.well) == ([], False)
 
 
+def image_pop(**skipped: int) -> JSONResponse:
+    return JSONResponse({"id": None, "ids": [], "payload": {}, "skipped": skipped})
+
+
+@pytest.mark.parametrize("software", ["openhorde", "aihorde", None])
+@pytest.mark.parametrize("agent", ["", "AI Horde Worker reGen:3.0.0:https://example.org"])
+@pytest.mark.parametrize("skipped", [{}, {"models": 2}, {"bridge_version": 5}])
+async def test_a_horde_that_knows_no_such_software_is_told(
+    horde: Any, settings: Settings, software: str | None, agent: str, skipped: dict[str, int]
+) -> None:
+    horde.software = software
+    horde.pop_answers.append(image_pop(**skipped))
+    check = await check_worker(settings(kinds=["image"], bridge_agent=agent))
+    assert horde.pops[0]["bridge_agent"].startswith(agent or "openhorde worker:")
+    is_unknown = software != "openhorde" and not agent
+    cannot_come = is_unknown and "bridge_version" in skipped
+    assert check.well is not cannot_come
+    if cannot_come:
+        (obstacle,) = kind(check, "image").obstacles
+        assert obstacle.startswith("bridge_agent: this horde gives pictures only to software")
+    assert len(check.notes) == (is_unknown and not cannot_come)
+    assert ("need something that this worker's software does not do" in shown(check)) is (
+        "bridge_version" in skipped
+    )
+
+
 async def test_what_the_horde_says_of_the_worker(horde: Any, settings: Settings) -> None:
     horde.workers["Bob"] = {"type": "image", "maintenance_mode": True, "paused": True}
     horde.workers["Bob alchemist"] = {"type": "text"}

@@ -70,6 +70,7 @@ def test_the_address_is_taken_in_every_shape(given: str) -> None:
         ({"backends": ["fake", "fake"]}, ["backends", "once"]),
         ({"device": "gpu"}, ["device", "cuda:N"]),
         ({"nsfw": "perhaps"}, ["nsfw", "true or false"]),
+        ({"bridge_agent": "reGen"}, ["bridge_agent", "name:version:address"]),
         ({"priority_usernames": ["bob"]}, ["priority_usernames", "name#number"]),
         ({"horde_url": "horde"}, ["horde_url", "http"]),
         ({"idle_seconds": 5}, ["idle_seconds", "idle_seconds_max"]),

@@ -86,6 +86,15 @@ class WorkerSettings(WorkSettings, kw_only=True, frozen=True):
             extra={"words": "list addresses or ranges, such as 192.168.1.0/24"},
         ),
     ] = default(default_factory=list)
+    bridge_agent: Annotated[
+        str,
+        Meta(
+            pattern=r"^(|[^:]{1,100}:\d[^:]{0,30}:.{1,300})$",
+            description="what software this worker says it is when it asks for work, as "
+            "name:version:address; empty: what it is. See docs/worker.md before you set it",
+            extra={"words": "be name:version:address, or empty"},
+        ),
+    ] = ""
     backends: Annotated[
         list[Literal["diffusers", "transformers", "comfyui", "openai", "koboldcpp", "fake"]],
         Meta(

@@ -64,6 +64,11 @@ class Refused(Exception):
         return self.rc == "WorkerMaintenance" or "maintenance mode" in str(self).lower()
 
 
+def bridge_agent(settings: WorkerSettings) -> str:
+    """What software it says it is when it asks for work."""
+    return settings.bridge_agent or agent_words(settings)
+
+
 def agent_words(settings: WorkerSettings) -> str:
     """How this software names itself: `name:version:url`."""
     url = settings.worker_url or f"{settings.horde_url}/source"
@@ -77,7 +82,7 @@ class HordeApi:
     """
 
     def __init__(self, settings: WorkerSettings, observe: events.Observe = events.ignore) -> None:
-        self._base = settings.api_url
+        self._root, self._base = settings.horde_url, settings.api_url
         self._presence = Presence(settings.horde_url, observe)
         headers = {"apikey": settings.api_key, "Client-Agent": agent_words(settings)}
         self._headers = headers
@@ -115,6 +120,14 @@ class HordeApi:
         """See whether the horde knows the key, in not much time. Refused where it does not."""
         url = f"{self._base}/find_user"
         await self._noticed(_answer(self._horde.get(url, timeout=FIRST_WORD_SECONDS_MAX), Any))
+
+    async def software(self) -> str:
+        """The name of the horde's software; empty when it does not say."""
+        try:
+            info = await _answer(self._horde.get(f"{self._root}/.well-known/serviceinfo"), Any)
+            return str(info["software"]["name"])
+        except (Away, Refused, KeyError, TypeError):
+            return ""
 
     async def look(self, path: str) -> Any:
         """`GET` something that is shown, such as `find_user`."""

@@ -31,6 +31,7 @@ from openhorde.worker.settings import KindName, WorkerSettings
 
 WIRE_KINDS: dict[KindName, str] = {"image": "image", "alchemy": "interrogation", "text": "text"}
 FREE_BYTES_MIN = 1 << 30
+OUR_SOFTWARE = "openhorde"
 
 
 class EngineCheck(Struct, kw_only=True):
@@ -59,9 +60,10 @@ class KindCheck(Struct, kw_only=True):
 
 
 class Check(Struct, kw_only=True):
-    """What was found out. `user` is whose key it is."""
+    """What was found out. `user` is whose key it is, `software` what the horde runs, if it says."""
 
     horde_url: str
+    software: str = ""
     user: str = ""
     obstacles: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -109,6 +111,7 @@ class _Checking:
         try:
             await self._api.look("status/heartbeat")
             self._reachable = True
+            self.found.software = await self._api.software()
             user = await self._api.look("find_user") if needed is None else None
         except Away as error:
             self.found.obstacles.append(f"horde_url: {error}")
@@ -227,6 +230,28 @@ class _Checking:
             told.asked, told.skipped = True, skipped_counts(answer)
             for assignment in assignments:
                 told.done = await self._do(assignment)
+            self._judge_agent(told)
+
+    def _judge_agent(self, told: KindCheck) -> None:
+        """Whether a horde of other software gives pictures to software of this name.
+
+        The public one gives requests whose pictures go into its storage, which are nearly all, only
+        to software that it knows; it counts the others as `bridge_version`.
+        """
+        known = self.found.software == OUR_SOFTWARE or self._settings.bridge_agent
+        if known or told.kind != "image":
+            return
+        advice = "see bridge_agent in docs/worker.md"
+        if told.skipped.get("bridge_version") and not told.done:
+            told.obstacles.append(
+                "bridge_agent: this horde gives pictures only to software that it knows, and it "
+                f"does not know this one; {advice}"
+            )
+        else:
+            self.found.notes.append(
+                f"this horde runs {self.found.software or 'other software'} and may give pictures "
+                f"only to software that it knows; {advice}"
+            )
 
     async def _do(self, assignment: Assignment) -> str:
         """Do a job that came while asking; returns what became of it."""

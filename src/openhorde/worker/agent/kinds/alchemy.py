@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from openhorde.wire.alchemy import AlchemyPop, FormSubmit, PoppedForm
-from openhorde.worker.agent.api import Away, agent_words
+from openhorde.worker.agent.api import Away, bridge_agent
 from openhorde.worker.agent.assignment import TTL_SECONDS_UNSAID, Assignment, Unfit
 from openhorde.worker.agent.kinds.base import (
     UPLOADED,
@@ -62,7 +62,7 @@ def pop_body(settings: WorkerSettings, offer: Offer) -> AlchemyPop:
         name=offer.name,
         forms=names_left(wanted(settings, offer.capabilities.forms), offer),
         amount=max(1, min(offer.places, AMOUNT_MAX)),
-        bridge_agent=agent_words(settings),
+        bridge_agent=bridge_agent(settings),
         threads=max(1, min(offer.engines, ENGINES_MAX)),
         max_tiles=min(settings.max_power, TILES_MAX),
         priority_usernames=settings.priority_usernames,

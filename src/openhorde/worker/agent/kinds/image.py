@@ -8,7 +8,7 @@ from typing import Any
 from openhorde.wire.image import Lora
 from openhorde.wire.work import ImageJob, ImagePop, ImageSubmit, ResultState
 from openhorde.worker.agent.adapters import fetch_adapters
-from openhorde.worker.agent.api import agent_words
+from openhorde.worker.agent.api import bridge_agent
 from openhorde.worker.agent.assignment import TTL_SECONDS_UNSAID, Assignment, Unfit
 from openhorde.worker.agent.kinds.base import (
     UPLOADED,
@@ -62,7 +62,7 @@ def pop_body(settings: WorkerSettings, offer: Offer) -> ImagePop:
         name=offer.name,
         models=[*names_left(wanted(settings, capabilities.models), offer), *offer.stand_ins],
         stand_ins=list(offer.stand_ins),
-        bridge_agent=agent_words(settings),
+        bridge_agent=bridge_agent(settings),
         nsfw=settings.nsfw,
         threads=max(1, min(offer.engines, ENGINES_MAX)),
         amount=settings.max_batch,

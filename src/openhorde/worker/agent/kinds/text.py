@@ -7,7 +7,7 @@ import msgspec
 
 from openhorde.wire.text import TextJob as PoppedTexts
 from openhorde.wire.text import TextPop, TextSampling, TextSubmit
-from openhorde.worker.agent.api import agent_words
+from openhorde.worker.agent.api import bridge_agent
 from openhorde.worker.agent.assignment import TTL_SECONDS_UNSAID, Assignment, Unfit
 from openhorde.worker.agent.kinds.base import (
     Offer,
@@ -44,7 +44,7 @@ def pop_body(settings: WorkerSettings, offer: Offer) -> TextPop:
     return TextPop(
         name=offer.name,
         models=names_left(wanted(settings, capabilities.text_models), offer),
-        bridge_agent=agent_words(settings),
+        bridge_agent=bridge_agent(settings),
         nsfw=settings.nsfw,
         threads=max(1, min(offer.engines, ENGINES_MAX)),
         amount=max(1, min(offer.places, AMOUNT_MAX)),
