@@ -21,6 +21,7 @@ from openhorde.server.actions.edits import forget_what_is_edited
 from openhorde.server.actions.horde import Horde
 from openhorde.server.actions.queue import Queue
 from openhorde.server.actions.skipped import Skips
+from openhorde.server.actions.source_desk import SourceDesk
 from openhorde.server.actions.steps import StepReports
 from openhorde.server.actions.users import AddedUser
 from openhorde.server.actions.verify_ledger import Progress, Report, verify
@@ -168,6 +169,8 @@ async def open_means(settings: ServerSettings, dsn: str, public_url: str) -> Asy
         queue = Queue(statements, signals)
         await queue.start()
         workforce = Workforce(statements, reference)
+        source_desk = _source_desk(settings, statements)
+        stack.callback(source_desk.close)
         horde = Horde(
             settings=settings,
             pool=pool,
@@ -201,9 +204,18 @@ async def open_means(settings: ServerSettings, dsn: str, public_url: str) -> Asy
             assignments=Assignments(),
             check_ins=CheckIns(),
             skips=Skips(),
+            source_desk=source_desk,
         )
         forget_what_is_edited(horde)
         yield horde
+
+
+def _source_desk(settings: ServerSettings, statements: Statements) -> SourceDesk:
+    return SourceDesk(
+        statements,
+        bytes_per_sender_max=settings.source_bytes_per_user,
+        bytes_max=settings.source_bytes,
+    )
 
 
 @asynccontextmanager

@@ -85,6 +85,14 @@ class ServerSettings:
         "the same for one public address (trusted owners may have all of theirs there); private"
         " addresses have no bound",
     )
+    source_bytes_per_user: int = _setting(
+        1 << 30,
+        "bytes of source pictures that a user's unfinished requests may hold, an anonymous one's by"
+        " address; 0: no bound",
+    )
+    source_bytes: int = _setting(
+        16 << 30, "bytes of source pictures that all unfinished requests may hold; 0: no bound"
+    )
     picture_seconds: int = _setting(7200, "how long pictures are kept")
     s3_bucket: str = _setting("", "bucket for pictures; empty keeps them in the data folder")
     s3_endpoint: str = _setting("", "URL of the S3 service")
@@ -118,6 +126,8 @@ class ServerSettings:
             "workers_per_owner": (0, 10**6),
             "workers_per_trusted_owner": (0, 10**6),
             "workers_per_address": (0, 10**6),
+            "source_bytes_per_user": (0, 10**15),
+            "source_bytes": (0, 10**15),
             # A request's source pictures must outlive it: 20 minutes of waiting, and of work.
             "picture_seconds": (2400, 10**9),
         }

@@ -10,6 +10,7 @@ from openhorde.server.actions.assignments import Assignments
 from openhorde.server.actions.check_ins import CheckIns
 from openhorde.server.actions.queue import Queue
 from openhorde.server.actions.skipped import Skips
+from openhorde.server.actions.source_desk import SourceDesk
 from openhorde.server.actions.steps import StepReports
 from openhorde.server.actions.waiting import Waiters
 from openhorde.server.actions.watching import Watches
@@ -55,3 +56,4 @@ class Horde:
     check_ins: CheckIns
     assignments: Assignments
     skips: Skips
+    source_desk: SourceDesk

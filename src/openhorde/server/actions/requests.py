@@ -3,7 +3,7 @@
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -12,6 +12,7 @@ import msgspec
 from openhorde.server.actions import placing, sources, webhooks
 from openhorde.server.actions.possibility import Asked, Outlook, look_ahead
 from openhorde.server.actions.progress import Progress, measure
+from openhorde.server.actions.source_desk import Sender
 from openhorde.server.domain import ledger, policy
 from openhorde.server.domain.kinds.face import AnyKind, JobPlan, Load
 from openhorde.server.domain.kinds.table import kind_of
@@ -81,19 +82,43 @@ async def submit(
         workers = await _known_workers(horde, kind.workers(request))
         request = kind.with_workers(request, workers)
     pictures = sources.NOTHING
+    sender = Sender(account.id, client.address if account.anonymous else None)
     if kind.priced_by_sources:
-        pictures = await _look_at_sources(horde, kind, request)
+        pictures = await _look_at_sources(horde, kind, request, sender)
     shared = kind.shares(request, requester)
     judged = await _afford(horde, kind, requester, request, pictures, shared)
     request = judged.request
     if kind.is_dry_run(request):
         return await _priced(horde, kind, requester, judged, warnings)
     if not kind.priced_by_sources:
-        pictures = await _look_at_sources(horde, kind, request)
-    request_id = uuid7()
-    kept = await sources.keep(horde, request_id, pictures)
+        pictures = await _look_at_sources(horde, kind, request, sender)
+    judged = replace(judged, pictures=pictures)
+    async with horde.source_desk.room(sender, pictures.size_bytes):
+        new, outlook = await _queue_up(horde, kind, requester, judged, client)
+    message = None
+    if not outlook.is_possible:
+        message = f"{outlook.sentence} {STAYS}"
+        warnings = (*warnings, Warning(code="NoAvailableWorker", message=message))
+    return Queued(
+        request_id=new.id,
+        kudos_milli=new.order.base_milli,
+        total_milli=judged.estimate.total_milli,
+        message=message,
+        warnings=warnings,
+        webhook_secret=webhooks.secret(horde, new.id) if new.order.webhook else None,
+        outlook=outlook,
+    )
+
+
+async def _queue_up(
+    horde: "Horde", kind: AnyKind, requester: Requester, judged: "_Judged", client: Client
+) -> tuple[NewRequest, Outlook]:
+    """Store a judged request with its pictures, and what is to be expected of it. When it is
+    refused, nothing is left behind."""
+    request, request_id = judged.request, uuid7()
+    kept = await sources.keep(horde, request_id, judged.pictures)
     try:
-        jobs = kind.jobs(request, requester, pictures.facts, horde.reference)
+        jobs = kind.jobs(request, requester, judged.pictures.facts, horde.reference)
         new = await _prepare(horde, kind, requester, judged, request_id, client, jobs, kept)
         place = placing.find_place(horde, requester, kind.name, new.costs_things)
         outlook = await look_ahead(horde, Asked(kind, requester, request, jobs, new.lanes, place))
@@ -102,23 +127,13 @@ async def submit(
     except Refusal:
         await horde.blobs.drop(list(sources.source_keys(kept)))
         raise
-    message = None
-    if not outlook.is_possible:
-        message = f"{outlook.sentence} {STAYS}"
-        warnings = (*warnings, Warning(code="NoAvailableWorker", message=message))
-    return Queued(
-        request_id=request_id,
-        kudos_milli=new.order.base_milli,
-        total_milli=judged.estimate.total_milli,
-        message=message,
-        warnings=warnings,
-        webhook_secret=webhooks.secret(horde, request_id) if new.order.webhook else None,
-        outlook=outlook,
-    )
+    return new, outlook
 
 
-async def _look_at_sources(horde: "Horde", kind: AnyKind, request: Any) -> sources.Read:
-    pictures = await sources.read(horde, kind, request)
+async def _look_at_sources(
+    horde: "Horde", kind: AnyKind, request: Any, sender: Sender
+) -> sources.Read:
+    pictures = await sources.read(horde, kind, request, sender)
     kind.check_sources(request, pictures.facts)
     return pictures
 
@@ -251,6 +266,7 @@ async def _prepare(
         things=[job.things for job in jobs],
         costs_things=[job.cost_things for job in jobs],
         sources=kept,
+        source_bytes=judged.pictures.size_bytes,
         order=order,
         reserved_milli=judged.estimate.total_milli,
         client_agent=client.agent[:255],

@@ -3,8 +3,8 @@
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -21,6 +21,7 @@ from openhorde.incoming.pictures import (
     open_picture,
     selects_nothing,
 )
+from openhorde.server.actions.source_desk import Sender
 from openhorde.server.domain.kinds.face import AnyKind, PictureFacts, Pictures, Source
 from openhorde.server.domain.refusals import Refusal
 from openhorde.server.kit.fetch import FetchRefused
@@ -29,10 +30,6 @@ if TYPE_CHECKING:
     from openhorde.server.actions.horde import Horde
 
 BYTES_MAX = 16 << 20
-
-LARGE_PIXELS = 3072 * 3072
-_large = ThreadPoolExecutor(1, thread_name_prefix="large-pictures")
-"""Larger pictures than that are decoded one at a time: each takes hundreds of megabytes."""
 
 _MEDIA_TYPES = {"webp": "image/webp", "jpg": "image/jpeg", "png": "image/png"}
 _FETCH_CODES = {
@@ -66,16 +63,23 @@ class Read:
         """What was found out, by role."""
         return {source.role: facts for source, facts, _ in self.found}
 
+    @property
+    def size_bytes(self) -> int:
+        """What the copies take in the store."""
+        return sum(len(copy.data) for _, _, copy in self.found if copy is not None)
+
 
 NOTHING = Read(())
 
 
-async def read(horde: "Horde", kind: AnyKind, request: Any) -> Read:
+async def read(horde: "Horde", kind: AnyKind, request: Any, sender: Sender) -> Read:
     """Fetch or decode every source picture of a request.
 
-    Raises Refusal naming the field and what is wrong with the picture.
+    Raises Refusal naming the field and what is wrong with the picture, or when too many wait.
     """
-    return Read([(source, *await _read(horde, kind, source)) for source in kind.sources(request)])
+    return Read(
+        [(source, *await _read(horde, kind, source, sender)) for source in kind.sources(request)]
+    )
 
 
 async def keep(horde: "Horde", request_id: UUID, pictures: Read) -> dict[str, Any] | None:
@@ -107,7 +111,9 @@ def source_keys(kept: dict[str, Any] | None) -> Iterator[str]:
             yield key
 
 
-async def _read(horde: "Horde", kind: AnyKind, source: Source) -> tuple[PictureFacts, Copy | None]:
+async def _read(
+    horde: "Horde", kind: AnyKind, source: Source, sender: Sender
+) -> tuple[PictureFacts, Copy | None]:
     """What a source picture is, and a copy of it, if one is to be kept."""
     pixels_max = kind.source_pixels_max
     try:
@@ -119,10 +125,9 @@ async def _read(horde: "Horde", kind: AnyKind, source: Source) -> tuple[PictureF
         kind.check_source(source, PictureFacts(head.width, head.height))
         # Old workers take a link for a picture unless it says https: for these there is a copy.
         is_left = source.linked and source.text.startswith("https://")
-        is_large = head.width * head.height > LARGE_PIXELS
-        return await asyncio.get_running_loop().run_in_executor(
-            _large if is_large else None, _decode, source, data, pixels_max, is_left
-        )
+        decode = partial(_decode, source, data, pixels_max, is_left)
+        pixels = head.width * head.height
+        return await horde.source_desk.decode(sender, pixels, len(data), decode)
     except FetchRefused as refused:
         code = _FETCH_CODES.get(refused.reason, "ImageValidationFailed")
         raise Refusal(code, field=source.field, reason=refused.detail) from None

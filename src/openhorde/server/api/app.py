@@ -326,7 +326,8 @@ def create_app(
 def _answer_error(error: Exception, method: str, path: str) -> Answer:
     if isinstance(error, Refusal):
         status, body = refusal_answer(error)
-        return Answer(body, status)
+        retry = error.facts.get("retry_after_seconds")
+        return Answer(body, status, (("Retry-After", str(retry)),) if retry else ())
     if isinstance(error, Invalid):
         return Answer(Error(message="Input payload validation failed", errors=error.errors), 400)
     if isinstance(error, Throttled):

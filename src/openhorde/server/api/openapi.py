@@ -23,6 +23,7 @@ _REASONS = {
     413: "The body is too large",
     423: "In use",
     429: "Too many calls or jobs",
+    503: "No room, or not now",
     500: "A mistake of ours",
 }
 _ABOUT = (

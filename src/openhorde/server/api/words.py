@@ -83,6 +83,19 @@ REASONS: Mapping[tuple[str, str], str] = {
         "{field}: the picture has {given} tiles (squares of 512 pixels, begun ones too) where at"
         " most {maximum} are taken. Send a smaller one."
     ),
+    ("TooManyPrompts", "pictures waiting"): (
+        "Too many of your pictures wait to be looked at: at most {maximum} may. Send this one again"
+        " in a moment."
+    ),
+    ("TooManyPrompts", "source bytes"): (
+        "The source pictures of your unfinished requests would take {given} bytes where at most"
+        " {maximum} are granted (OPENHORDE_SOURCE_BYTES_PER_USER). Wait for some of them, or send"
+        " smaller pictures."
+    ),
+    ("SourceStorageFull", "pictures waiting"): (
+        "More pictures than this server can hold wait to be looked at. Send this one again in a"
+        " moment."
+    ),
     ("InpaintingMissingMask", "blank mask"): (
         "source_mask selects nothing: no part of it is lighter than mid grey. Send one that is"
         " white, or has strokes on a transparent layer, where the picture is to be drawn anew."

@@ -125,6 +125,11 @@ IMAGE_WORDS: dict[str, tuple[int, str]] = {
         400,
         "[{field}: ]the picture is too large a file[: {reason}]. Send a smaller one.",
     ),
+    "SourceStorageFull": (
+        503,
+        "This server's room for source pictures is full[: {maximum} bytes"
+        " (OPENHORDE_SOURCE_BYTES)]. Try again later, or ask for something without a source.",
+    ),
     "SourceImageUrlInvalid": (400, "[{field}: ]the URL does not lead to a picture[: {reason}]."),
     "SourceImageUnreadable": (400, "[{field}: ]this cannot be read as a picture[: {reason}]."),
     "TooManyExtraSourceImages.": (

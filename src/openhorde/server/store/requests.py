@@ -26,6 +26,7 @@ class NewRequest:
     things: Sequence[int]
     costs_things: Sequence[int]
     sources: dict[str, Any] | None
+    source_bytes: int
     order: Order
     reserved_milli: int
     client_agent: str
@@ -101,6 +102,7 @@ async def submit(
         *columns(transfers),
         order.screened_text,
         order.webhook,
+        request.source_bytes,
     )
     assert row is not None
     return Submitted(row["waiting"], row["start_tag"])
@@ -180,6 +182,33 @@ async def expirable(statements: Statements, idle_since: datetime) -> list[UUID]:
 async def expire(statements: Statements, request_ids: Sequence[UUID]) -> list[UUID]:
     """End requests whose time is over; which of them."""
     return [row["id"] for row in await statements.rows("expire_requests", request_ids)]
+
+
+async def source_bytes(statements: Statements) -> int:
+    """What the source pictures of all requests take in the store."""
+    row = await statements.row("source_bytes")
+    assert row is not None
+    return int(row["bytes"])
+
+
+async def source_bytes_of_user(statements: Statements, user_id: int, address: str | None) -> int:
+    """What those of one user take there; with an address, those that came from it."""
+    row = await statements.row("source_bytes_of_user", user_id, address)
+    assert row is not None
+    return int(row["bytes"])
+
+
+async def ended_with_sources(
+    statements: Statements,
+) -> list[tuple[UUID, dict[str, Any] | None]]:
+    """Some requests that have ended and still have source pictures in the store, each with them."""
+    rows = await statements.rows("ended_with_sources")
+    return [(row["id"], row["sources"]) for row in rows]
+
+
+async def drop_sources(statements: Statements, request_ids: Sequence[UUID]) -> None:
+    """Note that the source pictures of these requests have been deleted."""
+    await statements.run("drop_sources", list(request_ids))
 
 
 async def purgeable(

@@ -5,6 +5,7 @@ from openhorde.server.store.signals import Changed, Edited
 from openhorde.server.tasks import (
     call_webhooks,
     count_deliveries,
+    drop_sources,
     expire_requests,
     fold_ledger,
     grant_monthly,
@@ -26,6 +27,7 @@ DUTIES = (
     Duty("count deliveries", count_deliveries.run),
     Duty("sweep overdue jobs", sweep_overdue.run),
     Duty("expire requests", expire_requests.run, rounds=6),
+    Duty("drop sources", drop_sources.run),
     Duty("purge requests", purge_requests.run, rounds=6),
     Duty("call webhooks", call_webhooks.run, woken_by=Changed),
     Duty("purge webhooks", purge_webhooks.run, rounds=12),

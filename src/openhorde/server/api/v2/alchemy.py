@@ -142,6 +142,7 @@ OPERATIONS = (
             "DeletedUser",
             "TooManyPrompts",
             "ImageValidationFailed",
+            "SourceStorageFull",
             "SourceImageSizeExceeded",
             "SourceImageResolutionExceeded",
             "SourceImageUrlInvalid",

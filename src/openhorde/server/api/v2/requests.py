@@ -83,6 +83,7 @@ OPERATIONS = (
             "TooManyPrompts",
             "WorkerNotFound",
             "ImageValidationFailed",
+            "SourceStorageFull",
             "SourceImageSizeExceeded",
             "SourceImageResolutionExceeded",
         ),

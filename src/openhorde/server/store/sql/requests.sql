@@ -26,13 +26,14 @@ with room as (
     insert into requests (
         id, kind, user_id, asked, body, screened_text, webhook, sources, seed, batching,
         inline_results, shared, base_milli, price_each_milli, tax_each_milli, activation_milli,
-        reserved_milli, ttl_seconds, start_tag, finish_tag, client_agent, client_address
+        reserved_milli, ttl_seconds, start_tag, finish_tag, client_agent, client_address,
+        source_bytes
     )
     select
         $1::uuid, $2::text, $3::integer, cardinality($26), $6::text, $36::text, $37::text,
         $7::jsonb, $8::bigint, $9::boolean, $10::boolean, $11::boolean, $12::bigint,
         $13::bigint, $14::bigint, $15::bigint, $16::bigint, $17::integer, tag.start,
-        tag.start + $21::bigint, $22::text, $23::text
+        tag.start + $21::bigint, $22::text, $23::text, $38::bigint
     from tag
     returning id
 ), work as (
@@ -142,6 +143,26 @@ with request as (
     where jobs.request_id = request.id and jobs.state || '' = 'waiting'
 )
 select id from request;
+
+-- name: source_bytes
+-- What the source pictures of all requests take in the store.
+select coalesce(sum(source_bytes), 0)::bigint as bytes from requests where source_bytes > 0;
+
+-- name: source_bytes_of_user
+-- What those of a user's requests take there, or of those that came from one address.
+select coalesce(sum(source_bytes), 0)::bigint as bytes
+from requests
+where source_bytes > 0 and user_id = $1 and ($2::text is null or client_address = $2);
+
+-- name: ended_with_sources
+-- Requests that have ended, and whose source pictures are still in the store.
+select id, sources from requests
+where source_bytes > 0 and ended_at is not null
+limit 500;
+
+-- name: drop_sources
+-- The source pictures of these requests have been deleted.
+update requests set source_bytes = 0 where id = any ($1::uuid[]);
 
 -- name: purgeable_requests
 -- Requests that ended before the given moment and of which nothing is open.

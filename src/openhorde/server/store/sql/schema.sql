@@ -69,11 +69,15 @@ create table requests (
     client_agent text not null,
     client_address text not null,
     ended_at timestamptz,
-    created_at timestamptz not null default now()
+    created_at timestamptz not null default now(),
+    -- What its source pictures take in the store; 0 when they have been deleted.
+    source_bytes bigint not null default 0 check (source_bytes >= 0)
 );
 create index requests_by_user on requests (user_id, kind, finish_tag);
 create index requests_open_by_age on requests (created_at) where ended_at is null;
 create index requests_open_by_user on requests (user_id) where ended_at is null;
+create index requests_with_sources on requests (user_id, client_address)
+    include (source_bytes, ended_at) where source_bytes > 0;
 create index requests_by_end on requests (ended_at) where ended_at is not null;
 
 create table workers (
