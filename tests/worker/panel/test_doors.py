@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Nothing behind the doors is seen by who has not logged in."""
 
+import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 
 import httpx
@@ -10,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from openhorde.worker.panel.doors import COOKIE, Doors
 from openhorde.worker.panel.passwords import Password, choose
-from openhorde.worker.panel.tries import FREE_TRIES
+from openhorde.worker.panel.tries import FREE_TRIES, PAUSE_SECONDS, WAITING_MAX
 
 CHOSEN = "a longer one of mine"
 RIGHT = "correct horse battery"
@@ -27,10 +29,23 @@ class House:
     def __init__(self) -> None:
         self.password: Password = choose(RIGHT)
         self.seconds = 0.0
-        self.doors = Doors(inside, lambda: self.password, self.keep, lambda: self.seconds)
+        self.pauses: list[float] = []
+        self.pausing = self.pausing_max = 0
+        self.going_on = asyncio.Event()
+        self.going_on.set()
+        self.doors = Doors(
+            inside, lambda: self.password, self.keep, lambda: self.seconds, self.pause
+        )
 
     def keep(self, text: str) -> None:
         self.password = choose(text)
+
+    async def pause(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        self.pausing += 1
+        self.pausing_max = max(self.pausing, self.pausing_max)
+        await self.going_on.wait()
+        self.pausing -= 1
 
     def visitor(self, address: str = "192.0.2.1") -> httpx.AsyncClient:
         transport = httpx.ASGITransport(self.doors, client=(address, 5000))
@@ -82,16 +97,36 @@ async def test_a_wrong_password_is_told_so(visitor: httpx.AsyncClient) -> None:
     assert (await visitor.get("/")).status_code == 401
 
 
-async def test_guessing_is_slowed_down_even_for_the_right_password(house: House) -> None:
-    async with house.visitor() as guesser, house.visitor("192.0.2.2") as owner:
+async def test_whoever_guesses_waits_and_locks_nobody_out(house: House) -> None:
+    async with house.visitor() as guesser, house.visitor() as owner:
         for _ in range(FREE_TRIES):
             assert (await log_in(guesser, "wrong password")).status_code == 403
-        late = await log_in(guesser)
-        assert late.status_code == 429
-        assert int(late.headers["retry-after"]) > 0
+        assert not house.pauses
+        assert (await log_in(guesser, "wrong password")).status_code == 403
+        assert house.pauses == [PAUSE_SECONDS]
+        # From the same address, right after it.
         assert (await log_in(owner)).status_code == 303
-        house.seconds += int(late.headers["retry-after"])
-        assert (await log_in(guesser)).status_code == 303
+        assert house.pauses == [PAUSE_SECONDS] * 2
+    async with house.visitor("192.0.2.2") as other:
+        assert (await log_in(other, "wrong password")).status_code == 403
+    assert house.pauses == [PAUSE_SECONDS] * 2
+
+
+async def test_guesses_made_at_once_are_taken_one_at_a_time(house: House) -> None:
+    async with house.visitor() as guesser:
+        for _ in range(FREE_TRIES):
+            await log_in(guesser, "wrong password")
+        house.going_on.clear()
+        tries = [asyncio.create_task(log_in(guesser, "no")) for _ in range(3 * WAITING_MAX)]
+        refused = asyncio.as_completed(tries)
+        for _ in range(2 * WAITING_MAX):
+            assert (await next(refused)).status_code == 429
+        house.going_on.set()
+        answers = await asyncio.gather(*tries)
+    codes = Counter(answer.status_code for answer in answers)
+    assert codes == {403: WAITING_MAX, 429: 2 * WAITING_MAX}
+    assert house.pausing_max == 1
+    assert all(a.headers["retry-after"] == "1" for a in answers if a.status_code == 429)
 
 
 async def test_a_session_ends_after_a_week_and_with_its_password(house: House) -> None:
@@ -178,11 +213,15 @@ async def test_the_password_is_changed_by_who_knows_it(house: House) -> None:
         assert (await other.get("/")).status_code == 401
 
 
-async def test_guessing_the_present_password_is_slowed_down_too(visitor: httpx.AsyncClient) -> None:
+async def test_guessing_the_present_password_is_slowed_down_too(
+    house: House, visitor: httpx.AsyncClient
+) -> None:
     await log_in(visitor)
     for _ in range(FREE_TRIES):
         assert (await change(visitor, "wrong password", CHOSEN, CHOSEN)).status_code == 403
-    assert (await change(visitor, RIGHT, CHOSEN, CHOSEN)).status_code == 429
+    assert not house.pauses
+    assert (await change(visitor, RIGHT, CHOSEN, CHOSEN)).status_code == 303
+    assert house.pauses == [PAUSE_SECONDS]
 
 
 async def test_a_huge_form_is_refused(visitor: httpx.AsyncClient) -> None:

@@ -3,7 +3,6 @@
 
 from http import HTTPStatus
 from importlib.resources import files
-from math import ceil
 from string import Template
 
 from starlette.responses import HTMLResponse, Response
@@ -16,6 +15,8 @@ FIELD = (
     '<input id="{name}" name="{name}" type="password" autocomplete="{filled_with}" required{more}>'
 )
 WRONG = "This is not the password."
+CROWDED = "Too many wrong passwords come from your address. Try again."
+RETRY_SECONDS = 1
 
 
 def login_page(notice: str = "", status: HTTPStatus = HTTPStatus.OK) -> Response:
@@ -48,15 +49,10 @@ def password_page(notice: str = "", status: HTTPStatus = HTTPStatus.OK) -> Respo
     )
 
 
-def slowed_down(page: Response, pause_seconds: float) -> Response:
-    """A page for whoever has to wait before the next try."""
-    page.headers["Retry-After"] = str(ceil(pause_seconds))
+def retried_later(page: Response) -> Response:
+    """A page for whoever has to come again."""
+    page.headers["Retry-After"] = str(RETRY_SECONDS)
     return page
-
-
-def slow_down_words(pause_seconds: float) -> str:
-    """What to tell them."""
-    return f"Too many wrong passwords. Try again in {ceil(pause_seconds)} s."
 
 
 def _field(name: str, label: str, filled_with: str, more: str = "") -> str:

@@ -5,7 +5,7 @@ import asyncio
 import re
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from html import escape
 from http import HTTPStatus
 from urllib.parse import parse_qs, urlsplit
@@ -16,14 +16,14 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from openhorde.worker.panel.door_pages import (
+    CROWDED,
     WRONG,
     login_page,
     password_page,
-    slow_down_words,
-    slowed_down,
+    retried_later,
 )
 from openhorde.worker.panel.passwords import Password, PasswordUnusable
-from openhorde.worker.panel.tries import Tries
+from openhorde.worker.panel.tries import Crowded, Tries
 
 COOKIE = "openhorde_panel"
 SESSION_SECONDS = 7 * 24 * 3600.0
@@ -67,14 +67,15 @@ class Doors:
         password: Callable[[], Password],
         keep: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
+        pause: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
-        """`password` answers the one that holds now; `clock` gives seconds. `keep` makes a text the
-        password from now on, or raises PasswordUnusable."""
+        """`password` answers the one that holds now; `clock` gives seconds, `pause` waits for some.
+        `keep` makes a text the password from now on, or raises PasswordUnusable."""
         self._inside = inside
         self._password = password
         self._keep = keep
         self._clock = clock
-        self._tries = Tries(clock)
+        self._tries = Tries(clock, pause)
         # Until when each is good, and the password that opened it: another one ends it.
         self._sessions: dict[str, tuple[float, bytes]] = {}
 
@@ -150,14 +151,15 @@ class Doors:
     ) -> Response | None:
         """The page that says what is wrong with the password given; None if nothing is."""
         address = request.client.host if request.client else ""
-        pause_seconds = self._tries.pause_seconds(address)
-        if pause_seconds > 0:
-            told = page(slow_down_words(pause_seconds), HTTPStatus.TOO_MANY_REQUESTS)
-            return slowed_down(told, pause_seconds)
-        # Counted before it is checked: tries made at the same time count too.
-        self._tries.failed(address)
-        if not await asyncio.to_thread(self._password().matches, form.get("password", "")):
-            return page(WRONG, HTTPStatus.FORBIDDEN)
+        try:
+            async with self._tries.turn(address):
+                # Counted before it is checked: tries made at the same time count too.
+                self._tries.failed(address)
+                given = form.get("password", "")
+                if not await asyncio.to_thread(self._password().matches, given):
+                    return page(WRONG, HTTPStatus.FORBIDDEN)
+        except Crowded:
+            return retried_later(page(CROWDED, HTTPStatus.TOO_MANY_REQUESTS))
         self._tries.succeeded(address)
         return None
 
