@@ -12,6 +12,7 @@ from openhorde.server.domain.lives import (
     FINAL,
     MOVES,
     Event,
+    Faults,
     Progress,
     RequestCounts,
     State,
@@ -61,6 +62,7 @@ class RequestLife(RuleBasedStateMachine):
     @initialize(asked=st.integers(1, 20))
     def begin(self, asked: int) -> None:
         self.asked = asked
+        self.wanted = True
         self.jobs = [State.WAITING] * asked
 
     def counts(self) -> RequestCounts:
@@ -89,12 +91,13 @@ class RequestLife(RuleBasedStateMachine):
     @rule()
     def fault(self) -> None:
         self.step(State.RUNNING, Event.FAULT)
-        if requeues(self.counts()):
+        if requeues(self.counts().faulted, wanted=self.wanted):
             self.jobs.append(State.WAITING)
 
     @rule()
     def cancel(self) -> None:
         self.asked = self.jobs.count(State.DONE)
+        self.wanted = False
         while State.WAITING in self.jobs:
             self.step(State.WAITING, Event.CANCEL)
 
@@ -139,13 +142,13 @@ def test_done_and_faulted() -> None:
 
 
 def test_a_faulted_job_is_tried_again_twice() -> None:
-    assert requeues(RequestCounts(asked=1, faulted=1))
-    assert requeues(RequestCounts(asked=1, faulted=2))
-    assert not requeues(RequestCounts(asked=1, faulted=3))
+    assert [requeues(faults) for faults in (1, 2, 3)] == [True, True, False]
+    assert [requeues(faults, Faults(4, apart=True)) for faults in (3, 4)] == [True, False]
 
 
-def test_a_cancelled_requests_job_is_not_tried_again() -> None:
-    assert not requeues(RequestCounts(asked=2, done=2, faulted=1))
+def test_what_nobody_wants_or_is_at_fault_itself_is_not_tried_again() -> None:
+    assert not requeues(1, wanted=False)
+    assert not requeues(1, of_request=True)
 
 
 def waits(**changes: float) -> int:

@@ -121,7 +121,7 @@ class AskingImages(Asking):
         if not isinstance(status, RequestStatus):
             status = await self._status_patiently(IMAGE, queued.id)
         if not status.generations:
-            reason = (
+            reason = status.message or (
                 "the workers that tried it failed. Try other settings or another model, or look "
                 "at the worker's log"
                 if status.faulted

@@ -83,7 +83,7 @@ class AskingTexts(Asking):
         if not isinstance(status, TextStatus):
             status = await self._status_patiently(TEXT, queued.id)
         if not status.generations:
-            reason = (
+            reason = status.message or (
                 "the workers that tried it failed. Try another model, or look at the worker's log"
                 if status.faulted
                 else "it was cancelled or is not done"

@@ -45,7 +45,11 @@ class Transport:
         sleep: Sleep = asyncio.sleep,
     ) -> None:
         self.url = horde_root(url)
-        self.headers = {"apikey": api_key, "Client-Agent": client_agent}
+        self.headers = {
+            "apikey": api_key,
+            "Client-Agent": client_agent,
+            "Openhorde-Extras": "1",
+        }
         self.outage_seconds = outage_seconds
         self.sleep = sleep
         self._http = bounded_client(

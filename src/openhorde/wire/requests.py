@@ -179,8 +179,18 @@ class Generation(Struct, kw_only=True):
     gen_metadata: list[Note] = field(default_factory=list)
 
 
+FaultMessage = Annotated[
+    str | None,
+    Meta(
+        description="why no worker can do the request, where it is at fault itself; only for"
+        " callers who send `Openhorde-Extras: 1`"
+    ),
+]
+
+
 class RequestStatus(RequestCheck, kw_only=True):
     """`RequestCheck` with the pictures that are done."""
 
     generations: list[Generation] = field(default_factory=list)
     shared: bool = False
+    message: FaultMessage = None

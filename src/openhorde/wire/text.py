@@ -21,7 +21,7 @@ from openhorde.wire.bounds import (
     PriorityNames,
     WorkerNames,
 )
-from openhorde.wire.requests import GenerationMetadata, Note, RequestCheck
+from openhorde.wire.requests import FaultMessage, GenerationMetadata, Note, RequestCheck
 from openhorde.wire.work import WorkerMessage
 
 Share = Annotated[float, Meta(ge=0, le=1)]
@@ -106,6 +106,7 @@ class TextStatus(RequestCheck, kw_only=True):
     """Answer of `generate/text/status/{id}`: `RequestCheck` with the texts that are done."""
 
     generations: list[TextGeneration] = field(default_factory=list)
+    message: FaultMessage = None
 
 
 class TextPop(Struct, kw_only=True):

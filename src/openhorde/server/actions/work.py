@@ -16,7 +16,7 @@ from openhorde.server.actions import check_ins
 from openhorde.server.actions.check_ins import Entry
 from openhorde.server.actions.pictures import keep_picture
 from openhorde.server.actions.requests import settle
-from openhorde.server.domain import ledger, policy
+from openhorde.server.domain import faults, ledger, policy
 from openhorde.server.domain.kinds.face import AnyPop, Outcome, TakenJob
 from openhorde.server.domain.kinds.table import KINDS
 from openhorde.server.domain.lives import Event, State, move
@@ -190,7 +190,13 @@ async def deliver(horde: "Horde", owner: "Account", delivery: Delivery) -> int:
     if delivery.faulted:
         if job.state == State.DONE:
             raise Refusal("DuplicateGen", id=str(job.id))
-        await give_up(horde, job.id, outcome="faulted", metadata=delivery.metadata)
+        await give_up(
+            horde,
+            job.id,
+            outcome="faulted",
+            metadata=delivery.metadata,
+            worker_id=job.worker_id,
+        )
         return 0
     move(State(job.state), Event.DELIVER)
     taken = TakenJob(job.model or "", job.things, owner.trusted)
@@ -247,9 +253,15 @@ async def take_back(horde: "Horde", jobs: Sequence[ClaimedJob]) -> None:
 
 
 async def give_up(
-    horde: "Horde", job_id: UUID, *, outcome: str, metadata: list[dict[str, Any]] | None = None
+    horde: "Horde",
+    job_id: UUID,
+    *,
+    outcome: str,
+    metadata: list[dict[str, Any]] | None = None,
+    worker_id: UUID | None = None,
 ) -> None:
-    """Give a running job up: another takes its place, or the request has failed too often."""
+    """Give a running job up (if it is still with `worker_id`, where that is given): another takes
+    its place, or the request has failed too often, or for a reason of its own."""
     async with horde.statements.transaction() as statements:
         kind = await work.lock_request_of_job(statements, job_id)
         if kind is None:
@@ -261,6 +273,8 @@ async def give_up(
             result={"outcome": outcome, "gen_metadata": metadata or []},
             outcome=outcome,
             rule=KINDS[kind].faults,
+            reason=faults.stated_reason(metadata or []),
+            worker_id=worker_id,
         )
     if failed is None:
         return

@@ -137,15 +137,16 @@ def check(counts: RequestCounts, rule: Faults = TOGETHER) -> Progress:
     )
 
 
-def requeues(counts: RequestCounts) -> bool:
+def requeues(
+    faults: int, rule: Faults = TOGETHER, *, wanted: bool = True, of_request: bool = False
+) -> bool:
     """Whether a job that has just faulted is replaced by a new waiting one.
 
-    `counts` include the fault. It is not replaced when it was the last fault that the request can
-    bear, nor when enough other jobs are done or on their way. A cancelled request asks for no more
-    than it has (`asked` becomes `done`), so nothing of it is replaced.
+    `faults` of the request have faulted, or where its jobs stand apart, so many attempts at this
+    one; this one counts. It is not replaced when that is the last fault that can be borne, when the
+    fault is the request's (`faults.py`), or when nobody wants it any more.
     """
-    open_or_done = counts.waiting + counts.running + counts.done
-    return not is_faulted(counts) and open_or_done < counts.asked
+    return wanted and not of_request and faults < rule.most
 
 
 def wait_seconds(

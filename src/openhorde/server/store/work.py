@@ -323,10 +323,23 @@ async def fail(
     result: dict[str, Any],
     outcome: str,
     rule: Faults,
+    reason: str | None = None,
+    worker_id: UUID | None = None,
 ) -> Failed | None:
-    """Give a running job up, once: None if it does not run (any more)."""
+    """Give a running job up, once: None if it does not run (any more), or not with `worker_id`.
+
+    `reason` is what the worker states, in the form of `faults.stated_reason`.
+    """
     row = await statements.row(
-        "fail_job", job_id, successor_id, result, outcome, rule.most, rule.apart
+        "fail_job",
+        job_id,
+        successor_id,
+        result,
+        outcome,
+        rule.most,
+        rule.apart,
+        reason,
+        worker_id,
     )
     return Failed(**row) if row else None
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Alchemy requests as the v2 wire shows them."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 async def alchemy_shown(
-    horde: "Horde", progress: Progress, taken: Iterable[TakenJob]
+    horde: "Horde", progress: Progress, taken: Sequence[TakenJob]
 ) -> AlchemyStatus:
     """Every form, in the order they were asked for. What is not done has no result."""
     body = await requests.body(horde.statements, progress.facts.id)

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Image requests: asked for, checked, read and cancelled."""
 
+from typing import Any
+
 from openhorde.server.actions import requests
 from openhorde.server.actions.requests import Priced
 from openhorde.server.api.operations import (
@@ -17,6 +19,7 @@ from openhorde.server.api.push.checks import CheckQuery, held_check
 from openhorde.server.api.v2.lifecycle import ASK_LIMITS, ask, request_id
 from openhorde.server.api.v2.requests_shown import (
     check_shown,
+    heard,
     priced_shown,
     queued_shown,
     status_shown,
@@ -47,16 +50,16 @@ async def get_image_check(call: Call) -> RequestCheck | Answer:
     return check_shown(await requests.check(call.horde, request_id(call)))
 
 
-async def get_image_status(call: Call) -> RequestStatus:
+async def get_image_status(call: Call) -> dict[str, Any]:
     """How far an image request is, with its pictures."""
-    return await status_shown(call.horde, *await requests.read(call.horde, request_id(call), NAME))
+    found = await requests.read(call.horde, request_id(call), NAME)
+    return heard(call, await status_shown(call.horde, *found))
 
 
-async def delete_image_status(call: Call) -> RequestStatus:
+async def delete_image_status(call: Call) -> dict[str, Any]:
     """Cancel what is left of an image request; answers how it stood before."""
-    return await status_shown(
-        call.horde, *await requests.cancel(call.horde, request_id(call), NAME)
-    )
+    found = await requests.cancel(call.horde, request_id(call), NAME)
+    return heard(call, await status_shown(call.horde, *found))
 
 
 _STATUS_LIMITS = (Limit("10/minute", Bucket.ADDRESS_AND_PATH),)

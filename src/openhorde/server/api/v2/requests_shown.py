@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Image and text requests as the v2 wire shows them."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from openhorde.server.actions.generations import generation
 from openhorde.server.actions.possibility import Outlook
 from openhorde.server.actions.progress import Progress
 from openhorde.server.actions.requests import Priced, Queued
 from openhorde.server.actions.texts import text_generation
+from openhorde.server.api.operations import Call
+from openhorde.server.domain.faults import of_request
 from openhorde.server.store.events import TakenJob
 from openhorde.wire.requests import (
     NearestVariant,
@@ -72,7 +76,7 @@ def check_shown(progress: Progress) -> RequestCheck:
 
 
 async def status_shown(
-    horde: "Horde", progress: Progress, taken: Iterable[TakenJob]
+    horde: "Horde", progress: Progress, taken: Sequence[TakenJob]
 ) -> RequestStatus:
     """The numbers of an image request with its finished pictures."""
     inline = progress.facts.inline_results
@@ -81,18 +85,29 @@ async def status_shown(
         **numbers(progress),
         generations=[await generation(horde, result, inline) for result in finished],
         shared=progress.facts.shared,
+        message=of_request(job.result for job in taken),
     )
 
 
 async def text_status_shown(
-    horde: "Horde", progress: Progress, taken: Iterable[TakenJob]
+    horde: "Horde", progress: Progress, taken: Sequence[TakenJob]
 ) -> TextStatus:
     """The numbers of a text request with its finished texts."""
     finished = [result for job in taken if (result := job.finished())]
     return TextStatus(
         **numbers(progress),
         generations=[await text_generation(horde, result, True) for result in finished],
+        message=of_request(job.result for job in taken),
     )
+
+
+def heard(call: Call, status: RequestStatus | TextStatus) -> dict[str, Any]:
+    """A status as the caller hears it: a message only if there is one, and only if the caller has
+    asked for what is beyond the wire, as some refuse fields that they do not know."""
+    shown: dict[str, Any] = msgspec.to_builtins(status)
+    if status.message is None or call.headers.get(b"openhorde-extras") != b"1":
+        del shown["message"]
+    return shown
 
 
 def numbers(progress: Progress) -> dict[str, Any]:

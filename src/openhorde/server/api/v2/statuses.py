@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """What each kind answers when somebody asks for the status of a request."""
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from openhorde.server.actions.progress import Progress
@@ -12,7 +12,7 @@ from openhorde.server.store.events import TakenJob
 if TYPE_CHECKING:
     from openhorde.server.actions.horde import Horde
 
-ShowStatus = Callable[["Horde", Progress, Iterable[TakenJob]], Awaitable[Any]]
+ShowStatus = Callable[["Horde", Progress, Sequence[TakenJob]], Awaitable[Any]]
 
 STATUSES: Final[dict[str, ShowStatus]] = {
     "image": status_shown,

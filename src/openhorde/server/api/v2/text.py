@@ -30,7 +30,12 @@ from openhorde.server.api.v2.lifecycle import (
     request_id,
     take_result,
 )
-from openhorde.server.api.v2.requests_shown import priced_shown, queued_shown, text_status_shown
+from openhorde.server.api.v2.requests_shown import (
+    heard,
+    priced_shown,
+    queued_shown,
+    text_status_shown,
+)
 from openhorde.server.domain.kinds import text
 from openhorde.server.store.work import ClaimedJob
 from openhorde.wire.requests import RequestPriced, RequestQueued
@@ -46,18 +51,16 @@ async def post_text_request(call: Call) -> Answer:
     return Answer(queued_shown(outcome, outcome.total_milli), status=202)
 
 
-async def get_text_status(call: Call) -> TextStatus:
+async def get_text_status(call: Call) -> dict[str, Any]:
     """How far a text request is, with its texts."""
-    return await text_status_shown(
-        call.horde, *await requests.read(call.horde, request_id(call), text.NAME)
-    )
+    found = await requests.read(call.horde, request_id(call), text.NAME)
+    return heard(call, await text_status_shown(call.horde, *found))
 
 
-async def delete_text_status(call: Call) -> TextStatus:
+async def delete_text_status(call: Call) -> dict[str, Any]:
     """Cancel what is left of a text request; answers how it stood before."""
-    return await text_status_shown(
-        call.horde, *await requests.cancel(call.horde, request_id(call), text.NAME)
-    )
+    found = await requests.cancel(call.horde, request_id(call), text.NAME)
+    return heard(call, await text_status_shown(call.horde, *found))
 
 
 async def post_text_pop(call: Call) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from openhorde.server.domain.faults import told_reason
 from openhorde.server.domain.lives import Faults, State
 from openhorde.wire.alchemy import FormState
 
@@ -31,6 +32,8 @@ def form_state(request_state: str, attempts: Sequence[Attempt], rule: Faults) ->
         return "cancelled"
     if request_state == "expired" or states.count(State.FAULTED) >= rule.most:
         return "faulted"
+    if any((attempt.result or {}).get("of_request") for attempt in attempts):
+        return "faulted"
     return "processing" if State.RUNNING in states else "waiting"
 
 
@@ -49,7 +52,7 @@ def fault_reason(attempts: Sequence[Attempt]) -> str:
     failed = [each.result or {} for each in attempts if each.state == State.FAULTED]
     if not failed:
         return EXPIRED
-    for note in failed[-1].get("gen_metadata", ()):
-        if note.get("type") == "information" and note.get("ref"):
-            return str(note["ref"])
+    told = told_reason(failed[-1].get("gen_metadata", ()))
+    if told is not None:
+        return told
     return OVERDUE if failed[-1].get("outcome") == "overdue" else GIVEN_UP

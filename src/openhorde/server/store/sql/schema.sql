@@ -217,12 +217,12 @@ create table transfers_unfolded (
     purposes text[] not null
 );
 
--- What workers handed in or gave up, until the counting task has moved it on to the counters and
+-- What workers handed in or gave up (or are excused for, as it was the request's fault), until the counting task has moved it on to the counters and
 -- to the deliveries of late. It has no index, as every job passes through it.
 create table deliveries_uncounted (
     job_id uuid not null,
     kind text not null,
-    outcome text not null check (outcome in ('done', 'faulted', 'overdue')),
+    outcome text not null check (outcome in ('done', 'faulted', 'overdue', 'excused')),
     worker_id uuid not null,
     owner_id integer not null,
     user_id integer not null,
@@ -238,7 +238,7 @@ create table deliveries (
     id bigint generated always as identity primary key,
     job_id uuid not null,
     kind text not null,
-    outcome text not null check (outcome in ('done', 'faulted', 'overdue')),
+    outcome text not null check (outcome in ('done', 'faulted', 'overdue', 'excused')),
     worker_id uuid not null,
     owner_id integer not null,
     user_id integer not null,

@@ -27,13 +27,14 @@ with batch as (
         count(*) filter (where outcome = 'done') as done,
         coalesce(sum(things) filter (where outcome = 'done'), 0) as things,
         coalesce(sum(reward_milli) filter (where outcome = 'done'), 0) as reward_milli,
-        count(*) filter (where outcome <> 'done') as failed
+        count(*) filter (where outcome in ('faulted', 'overdue')) as failed,
+        count(*) filter (where outcome = 'excused') as excused
     from batch group by worker_id
 ), aborted as (
     select p.worker_id,
-        p.failed + case
+        greatest(0, p.failed - p.excused + case
             when w.aborted_since < now() - interval '1 hour' then 0 else w.aborted_jobs
-        end as jobs,
+        end) as jobs,
         case
             when w.aborted_since < now() - interval '1 hour' and p.failed > 0 then now()
             else w.aborted_since
@@ -45,7 +46,7 @@ with batch as (
     set requests_fulfilled = w.requests_fulfilled + p.done,
         things = w.things + p.things,
         generated_milli = w.generated_milli + p.reward_milli,
-        uncompleted_jobs = w.uncompleted_jobs + p.failed,
+        uncompleted_jobs = greatest(0, w.uncompleted_jobs + p.failed - p.excused),
         aborted_jobs = case when a.jobs > a.jobs_max then 0 else a.jobs end,
         aborted_since = a.since,
         suspicion = w.suspicion + (a.jobs > a.jobs_max)::integer,

@@ -336,21 +336,46 @@ with delivered as (
 select exists (select from delivered) as taken;
 
 -- name: fail_job
--- Give a running job up once; another takes its place in the queue until $5 of the request have
--- failed. Where jobs stand apart ($6), as many of the attempts at it end this job alone, and the
--- request has failed when it was the last and none is done. A worker that gives up what was
--- cancelled has not failed.
-with failed as (
-    update jobs set state = 'faulted', finished_at = now(), result = $3::jsonb
-    where id = $1 and state || '' = 'running'
-    returning id, request_id, kind, lane, rank, user_id, ordinal, things, worker_id, model,
-        popped_at
+-- Give a running job up once (that of worker $8, if given); another takes its place in the queue until
+-- $5 of the request have failed, or until it is the request's fault (domain/faults.py): another worker
+-- failed before for the same reason $7, and nobody has done any. Where jobs stand apart ($6), the
+-- attempts at it count, and end this job alone: the request has failed when it was the last and none is
+-- done. A worker that gives up what was cancelled has not failed.
+with failing as (
+    select j.id, j.request_id, j.ordinal, j.worker_id, coalesce(w.user_id, 0) as owner_id,
+        coalesce('trusted' = any (u.roles), false) as trusted
+    from jobs j
+    left join workers w on w.id = j.worker_id
+    left join users u on u.id = w.user_id
+    where j.id = $1 and j.state || '' = 'running' and ($8::uuid is null or j.worker_id = $8)
+), alike as (
+    select other.id, other.worker_id, other.model, other.things, coalesce(w.user_id, 0) as owner_id,
+        failing.trusted or coalesce(w.user_id, 0) <> failing.owner_id as is_excused
+    from failing
+    join jobs other on other.request_id = failing.request_id and other.state || '' = 'faulted'
+        and other.worker_id <> failing.worker_id and other.result ->> 'reason' = $7::text
+        and (not $6::boolean or other.ordinal = failing.ordinal)
+    left join workers w on w.id = other.worker_id
+    where not exists (
+        select from jobs done
+        where done.request_id = failing.request_id and done.state || '' = 'done'
+            and (not $6 or done.ordinal = failing.ordinal)
+    )
+), failed as (
+    update jobs
+    set state = 'faulted', finished_at = now(), result = $3::jsonb || jsonb_build_object(
+        'reason', $7, 'of_request', exists (select from alike)
+    )
+    from failing
+    where jobs.id = failing.id and jobs.state || '' = 'running'
+    returning jobs.id, jobs.request_id, jobs.kind, jobs.lane, jobs.rank, jobs.user_id, jobs.ordinal,
+        jobs.things, jobs.worker_id, jobs.model, jobs.popped_at, failing.owner_id
 ), counted as (
     select failed.*, r.state = 'active' as wanted, r.state = 'cancelled' as cancelled,
-        (
+        exists (select from alike) or (
             select count(*) from jobs j
             where j.request_id = failed.request_id and j.state = 'faulted'
-                and (not $6::boolean or j.ordinal = failed.ordinal)
+                and (not $6 or j.ordinal = failed.ordinal)
         ) + 1 >= $5::integer as hopeless,
         $6 and exists (
             select from jobs j
@@ -377,10 +402,15 @@ with failed as (
     insert into deliveries_uncounted (
         job_id, kind, outcome, worker_id, owner_id, user_id, model, things, seconds, reward_milli
     )
-    select judged.id, judged.kind, $4, judged.worker_id, coalesce(w.user_id, 0), judged.user_id,
-        judged.model, judged.things, extract(epoch from now() - judged.popped_at), 0
-    from judged left join workers w on w.id = judged.worker_id
-    where not judged.cancelled
+    select id, kind, $4, worker_id, owner_id, user_id, model, things,
+        extract(epoch from now() - popped_at), 0
+    from judged
+    where not cancelled and not exists (select from alike where is_excused)
+    union all
+    select alike.id, judged.kind, 'excused', alike.worker_id, alike.owner_id, judged.user_id,
+        alike.model, alike.things, 0, 0
+    from judged, alike
+    where alike.is_excused and not judged.cancelled
 )
 select judged.request_id, judged.kind, judged.user_id, judged.hopeless, again.lane, again.rank
 from judged left join again on true;
