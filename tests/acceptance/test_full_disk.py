@@ -5,7 +5,7 @@ import secrets
 from typing import Any
 
 import httpx
-from cast import AGENT
+from cast import AGENT, picture_bytes
 from full_disk import fill, may_mount, small_disk
 from processes import RunningServer, run_horde, wait_until
 
@@ -57,7 +57,7 @@ if may_mount():  # In a container without that right only tests/api/test_full_di
         filler.unlink()
         wait_until(lambda: beat()["message"] == "OK", "the server says that it is well")
         done = {"id": job["id"], "generation": "R2", "seed": 1}
-        assert http.put(job["r2_upload"], content=b"picture").status_code == 200
+        assert http.put(job["r2_upload"], content=picture_bytes()).status_code == 200
         assert http.post("/api/v2/generate/submit", json=done).json()["reward"] > 0
         for each in asked:
             assert http.get(f"/api/v2/generate/check/{each}").status_code == 200

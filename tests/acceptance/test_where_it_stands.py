@@ -2,6 +2,7 @@
 """Wherever a server stands: on both families of addresses, behind a proxy, below a path."""
 
 import re
+import stat
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,8 +12,8 @@ from urllib.parse import urljoin
 
 import httpx
 import pytest
-from cast import AGENT
-from processes import RunningServer, data_folder
+from cast import AGENT, picture_bytes
+from processes import RunningServer, data_folder, run_horde
 
 from openhorde.client.blocking import Horde
 
@@ -103,7 +104,7 @@ def roots(url: str, key: str) -> set[str]:
         assert asked.status_code == 202, asked.text
         job = http.post("/api/v2/generate/pop", json=POP).json()
         assert job["id"], job
-        uploaded = http.put(job["r2_upload"], content=b"picture")
+        uploaded = http.put(job["r2_upload"], content=picture_bytes())
         assert uploaded.status_code == 200, uploaded.text
         done = {"id": job["id"], "generation": "R2", "seed": 1}
         http.post("/api/v2/generate/submit", json=done).raise_for_status()
@@ -165,3 +166,18 @@ def test_every_link_below_a_path_leads_to_a_page(strips: bool, tells: bool) -> N
         assert roots(url, key) == {url}
         with Horde(url, key) as horde:
             assert horde.heartbeat().message == "OK"
+
+
+def test_nobody_else_looks_into_the_data() -> None:
+    with data_folder() as outer:
+        outer.chmod(0o755)
+        data = outer / "data"
+        run_horde("user", "add", "Ann", "--data", str(data))
+        # As root the database's own user passes through, without seeing what else there is.
+        assert stat.S_IMODE(data.stat().st_mode) in (0o700, 0o701)
+        # Who has opened a folder to others knows why.
+        data.chmod(0o755)
+        with RunningServer(data):
+            pictures = data / "pictures"
+            assert stat.S_IMODE(pictures.stat().st_mode) == 0o700
+            assert stat.S_IMODE(data.stat().st_mode) == 0o755

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """The pages for people."""
 
+import asyncio
 import io
 import re
 import tarfile
 from dataclasses import replace
 from html import unescape
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,6 +17,7 @@ from cast import Cast, ask
 
 from openhorde.server.actions.horde import Horde
 from openhorde.server.api.app import create_app
+from openhorde.server.api.pages import source
 
 PAGES = ("/", "/register", "/terms", "/privacy", "/api")
 _VOID = {"meta", "input", "br", "link", "img", "hr"}
@@ -139,6 +142,22 @@ class TestSource:
             assert any(name.endswith(ending) for name in names), ending
         assert not any("__pycache__" in name for name in names)
         assert owners == {""}
+
+    async def test_it_is_made_once_however_many_ask_first(
+        self, http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        made: list[Path] = []
+
+        def few_files(package: Path) -> list[Path]:
+            made.append(package)
+            return [package / "__init__.py"]
+
+        monkeypatch.setattr(source, "_files", few_files)
+        source.source_archive.cache_clear()
+        answers = await asyncio.gather(*(http.get("/source") for _ in range(8)))
+        source.source_archive.cache_clear()
+        assert {answer.status_code for answer in answers} == {200}
+        assert len({answer.content for answer in answers}) == len(made) == 1
 
     async def test_or_it_is_elsewhere(self, horde: Horde, calling: Any) -> None:
         settings = replace(horde.settings, source_url="https://example.org/source")

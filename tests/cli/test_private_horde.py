@@ -47,6 +47,7 @@ async def test_it_is_online_inside_and_drained_afterwards(tmp_path: Path) -> Non
     assert (tmp_path / "logs" / "worker.log").read_text().endswith("drained\n")
     operator = tmp_path / "operator.json"
     assert stat.S_IMODE(operator.stat().st_mode) == 0o600
+    assert stat.S_IMODE((tmp_path / "logs").stat().st_mode) == 0o700
     assert json.loads(operator.read_text())["api_key"] == GOOD_KEY
 
 

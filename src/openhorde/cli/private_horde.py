@@ -148,7 +148,9 @@ class PrivateHorde:
     def _claim(self) -> None:
         """Only one horde on a data folder and a port."""
         try:
-            (self.data / "logs").mkdir(parents=True, exist_ok=True)
+            # Logs may hold what people asked for: nobody else looks in.
+            self.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+            (self.data / "logs").mkdir(mode=0o700, exist_ok=True)
             lock = self._open.enter_context((self.data / "horde.lock").open("ab"))
         except OSError as error:
             raise PrivateHordeFailure(

@@ -74,6 +74,7 @@ async def open_database(settings: ServerSettings) -> AsyncIterator[str]:
     if settings.database_url:
         yield settings.database_url
         return
+    make_private(settings.data)
     embedded = await start_embedded(settings.data / "postgres")
     guard = asyncio.create_task(_guard(embedded))
     try:
@@ -82,6 +83,18 @@ async def open_database(settings: ServerSettings) -> AsyncIterator[str]:
         guard.cancel()
         await asyncio.wait((guard,))
         await embedded.stop()
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder that only this user looks into, unless it is there already: then who looks
+    into it is up to the operator. (As root, the embedded database opens the way to its own folder.)
+
+    Raises SettingError.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingError(f"OPENHORDE_DATA: cannot make {folder} ({error.strerror})") from error
 
 
 async def _guard(embedded: EmbeddedPostgres) -> None:
@@ -289,6 +302,8 @@ async def _blobs(
         )
     secret = await keep_secret(statements, "blob-links", secrets.token_bytes(32))
     folder = settings.data / "pictures"
+    make_private(settings.data)
+    make_private(folder)
     return local_blobs(folder, settings.public_url, secret, clock, own_url=public_url)
 
 

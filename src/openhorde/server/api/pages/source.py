@@ -4,16 +4,22 @@
 import asyncio
 import io
 import tarfile
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import openhorde
 from openhorde import __version__
-from openhorde.server.api.operations import Answer, Call, Operation
+from openhorde.server.api.operations import Answer, Call, Limit, Operation
 from openhorde.wire.errors import Error
 
 ARCHIVE_BYTES_MAX = 200 << 20
+COMPRESSION_LEVEL = 3
+"""Most of it is models, which no level makes smaller."""
+
+_BUILDER = ThreadPoolExecutor(1, thread_name_prefix="source")
+"""One builds while all others wait for it, and nothing else waits for them."""
 
 _LEFT_OUT = frozenset({"__pycache__"})
 # What a checkout has beside the package. An installed package has the last two in its metadata.
@@ -38,7 +44,7 @@ async def get_source(call: Call) -> Answer:
     if elsewhere:
         return Answer(b"", 302, (("Location", elsewhere),), "text/plain; charset=utf-8")
     try:
-        archive = await asyncio.to_thread(source_archive)
+        archive = await asyncio.get_running_loop().run_in_executor(_BUILDER, source_archive)
     except SourceTooLarge:
         message = "The source is too large to be served here. Ask the operator to set source_url."
         return Answer(Error(message=message), 503)
@@ -57,7 +63,7 @@ def source_archive() -> bytes:
     if sum(path.stat().st_size for path in names.values()) > ARCHIVE_BYTES_MAX:
         raise SourceTooLarge
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+    with tarfile.open(fileobj=buffer, mode="w:gz", compresslevel=COMPRESSION_LEVEL) as archive:
         for name, path in sorted(names.items()):
             archive.add(path, name, filter=_nobody)
     return buffer.getvalue()
@@ -97,5 +103,6 @@ OPERATIONS = (
         handler=get_source,
         summary="The source of this version",
         tag="",
+        limits=(Limit("4/minute"), Limit("40/day")),
     ),
 )
