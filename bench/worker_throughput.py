@@ -32,6 +32,8 @@ from openhorde.worker.settings import ANONYMOUS_KEY, load_settings
 FORMS = ("caption", "nsfw", "interrogation")
 SPARE = 1.5
 """How much more work is queued than can be done."""
+WAITING_MAX = 500
+"""How much one asker may have waiting: the most that a moderator can allow."""
 
 
 class Told(NamedTuple):
@@ -54,17 +56,42 @@ class Busy(NamedTuple):
         return self.jobs * job_seconds / (self.seconds * engines)
 
 
-async def ask(url: str, kind: str, jobs: int) -> None:
-    """Queue so much work of a kind, as somebody anonymous, who may have most of it waiting.
+class Askers:
+    """Those who queue work: somebody anonymous, and as soon as they may not have more waiting, one
+    more user after the other."""
 
-    Raises httpx.HTTPStatusError when the server does none.
-    """
-    headers = {"apikey": ANONYMOUS_KEY}
-    async with httpx.AsyncClient(base_url=f"{url}/api/v2", headers=headers) as client:
-        while jobs > 0:
-            path, body, asked = _request(kind, jobs)
-            (await client.post(path, json=body, timeout=30)).raise_for_status()
-            jobs -= asked
+    def __init__(self, url: str, data: Path) -> None:
+        self.url = url
+        self._data = data
+        self._keys = [ANONYMOUS_KEY]
+        self._moderator = ""
+
+    async def ask(self, kind: str, jobs: int) -> None:
+        """Queue so much work of a kind. Raises httpx.HTTPStatusError when the server does none."""
+        async with httpx.AsyncClient(base_url=f"{self.url}/api/v2", timeout=30) as client:
+            while jobs > 0:
+                path, body, asked = _request(kind, jobs)
+                headers = {"apikey": self._keys[-1]}
+                answer = await client.post(path, json=body, headers=headers)
+                if answer.status_code == 429 and answer.json().get("rc") == "TooManyPrompts":
+                    await self._one_more(client)
+                    continue
+                answer.raise_for_status()
+                jobs -= asked
+
+    async def _one_more(self, client: httpx.AsyncClient) -> None:
+        if not self._moderator:
+            self._moderator = await add_user(self._data, "Dora", "--moderator")
+        name = f"Alice {len(self._keys)}"
+        key = await add_user(self._data, name, "--kudos", "10000000", "--trusted")
+        user = (await client.get("/find_user", headers={"apikey": key})).json()
+        allowed = await client.put(
+            f"/users/{user['id']}",
+            headers={"apikey": self._moderator},
+            json={"concurrency": WAITING_MAX},
+        )
+        allowed.raise_for_status()
+        self._keys.append(key)
 
 
 def _request(kind: str, jobs: int) -> tuple[str, dict[str, Any], int]:
@@ -138,12 +165,13 @@ async def measure(options: argparse.Namespace, console: Console) -> None:
     try:
         async with open_server(data) as server:
             url = f"http://127.0.0.1:{server.port}"
-            key = await _owner(data)
+            key = await add_user(data, "Bob", "--trusted")
+            askers = Askers(url, data)
             jobs = round(options.seconds / options.job_seconds * options.engines * SPARE)
             able = []
             for kind in options.kinds:
                 try:
-                    await ask(url, kind, jobs)
+                    await askers.ask(kind, jobs)
                 except httpx.HTTPStatusError as error:
                     console.print(f"{kind}: the server answers {error.response.status_code}")
                     continue
@@ -161,7 +189,7 @@ async def measure(options: argparse.Namespace, console: Console) -> None:
                     f"{share:.1%}",
                 )
                 for kind in kinds if len(able) > 1 else ():
-                    await ask(url, kind, jobs)
+                    await askers.ask(kind, jobs)
     finally:
         await asyncio.to_thread(shutil.rmtree, data, ignore_errors=True)
     console.print(
@@ -170,11 +198,11 @@ async def measure(options: argparse.Namespace, console: Console) -> None:
     console.print(table)
 
 
-async def _owner(data: Path) -> str:
-    """The key of an account for the worker."""
+async def add_user(data: Path, name: str, *options: str) -> str:
+    """The key of a new account."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "openhorde.cli.main", "user", "add", "Bob"),
-        *("--trusted", "--json", "--data", str(data)),
+        *(sys.executable, "-m", "openhorde.cli.main", "user", "add", name),
+        *(*options, "--json", "--data", str(data)),
         stdout=asyncio.subprocess.PIPE,
     )
     words, _ = await process.communicate()
