@@ -81,7 +81,8 @@ def find_models(folder: Path, wanted: list[str]) -> list[ModelCard]:
     """
     if not folder.is_dir():
         raise RuntimeError(
-            f"models_folder: there is no folder {folder.absolute()}: set it to your models"
+            f"models_folder: there is no folder {folder.absolute()}: set it to your models "
+            "(docs/gpu-worker.md says how to get one)"
         )
     places = [folder] if (folder / INDEX).exists() else sorted(folder.iterdir())
     cards = [card for place in places if (card := _card(place)) is not None]
