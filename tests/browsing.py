@@ -103,7 +103,10 @@ class Browser:
         """From nothing to the page, as it is once its script runs."""
         self.open(place)
         self.type_password(place.password)
-        self.until(lambda: self.text("#phase"), "the page is filled")
+        self.until(lambda: self.text("#phase"), "the page shows the worker")
+        self.until(
+            lambda: self.driver.find_elements(By.CSS_SELECTOR, "body.filled"), "the form is filled"
+        )
 
     def type_password(self, password: str) -> None:
         self.find("input[type=password]").send_keys(password + Keys.ENTER)

@@ -5,6 +5,7 @@ import logging
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -34,11 +35,17 @@ def logging_as_before() -> Iterator[None]:
 
 
 @pytest.fixture
-def run(playing: PlayingHorde, monkeypatch: pytest.MonkeyPatch, logging_as_before: None) -> Run:
+def run(
+    playing: PlayingHorde,
+    monkeypatch: pytest.MonkeyPatch,
+    logging_as_before: None,
+    tmp_path: Path,
+) -> Run:
     """Run `horde ARGUMENTS` with the playing horde in the environment."""
     monkeypatch.setenv("OPENHORDE_URL", playing.url)
     monkeypatch.setenv("OPENHORDE_API_KEY", GOOD_KEY)
     monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     runner = CliRunner()
 
     def invoke(*arguments: str) -> Any:

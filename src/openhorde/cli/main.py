@@ -13,6 +13,7 @@ from openhorde.cli.demo import demo
 from openhorde.cli.help_pages import App, Group
 from openhorde.cli.image import image
 from openhorde.cli.interrogate import interrogate
+from openhorde.cli.login import defaults, login, login_file, read_login
 from openhorde.cli.nsfw import nsfw
 from openhorde.cli.private_horde import PrivateHordeFailure
 from openhorde.cli.screen import fail, messages
@@ -60,12 +61,17 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def horde(
+    context: typer.Context,
     version: Annotated[
         bool,
         typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version."),
     ] = False,
 ) -> None:
     """A commons of machines for generative AI: use one, or run one."""
+    forgets = context.invoked_subcommand == "login"
+    kept = None if forgets else read_login(login_file())
+    if kept is not None:
+        context.default_map = defaults(context.command, kept)
 
 
 app.command(rich_help_panel=ASK)(image)
@@ -76,6 +82,7 @@ app.command(rich_help_panel=ASK)(alchemy)
 app.command(rich_help_panel=ASK)(text)
 app.command(rich_help_panel=ASK)(status)
 app.add_typer(kudos.app, name="kudos", rich_help_panel=ASK)
+app.command(rich_help_panel=ASK)(login)
 app.command(rich_help_panel=RUN)(demo)
 app.command(rich_help_panel=RUN)(up)
 app.command(rich_help_panel=RUN)(serve)

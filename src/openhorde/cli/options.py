@@ -11,6 +11,15 @@ from openhorde.client import ANONYMOUS_KEY, DEFAULT_URL, AsyncHorde
 
 CLIENT_AGENT = f"openhorde-cli:{__version__}:unknown"
 
+
+def _own_key(context: typer.Context, value: str) -> str:
+    """A key that was kept for one horde (see `horde login`) is not sent to another."""
+    kept = context.default_map or {}
+    elsewhere = "url" in context.params and context.params["url"] != kept.get("url")
+    from_file = str(context.get_parameter_source("api_key")).endswith("DEFAULT_MAP")
+    return ANONYMOUS_KEY if from_file and elsewhere else value
+
+
 Url = Annotated[str, typer.Option("--url", envvar="OPENHORDE_URL", help="Address of the horde.")]
 ApiKey = Annotated[
     str,
@@ -19,6 +28,7 @@ ApiKey = Annotated[
         envvar="OPENHORDE_API_KEY",
         help="Key of your account; the default is the anonymous one.",
         show_default=False,
+        callback=_own_key,
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]

@@ -19,8 +19,8 @@ class WorkSettings(MachineSettings, kw_only=True, frozen=True):
         Meta(
             ge=1,
             le=512,
-            description="the largest picture, in units of 64 * 64 * 8 pixels; for alchemy, "
-            "in squares of 512 pixels",
+            description="the largest picture, in units of 64 * 64 * 8 pixels (8 is 512x512, 32 is "
+            "1024x1024); for alchemy, in squares of 512 pixels",
             extra=NOW,
         ),
     ] = 8

@@ -20,6 +20,8 @@ from openhorde.worker.settings import SettingsError, WorkerSettings, changed
 
 FIELD_WIDTH_PIXELS = 300
 WORDS_LINES = 3
+# What is typed before the form is filled would be lost.
+MARK_FILLED = "() => { document.body.classList.add('filled') }"
 MARK_UNSAVED = "() => { document.body.classList.add('unsaved') }"
 # With the notice of a save that failed, the form stays as it is.
 MARK_SAVED = (
@@ -54,7 +56,7 @@ class Form:
             only = gr.Checkbox(
                 label="Changed only", elem_id="changed-only", container=False, min_width=140
             )
-        style = gr.HTML(elem_classes="ours")
+        style = gr.HTML(elem_id="narrowed")
         groups = []
         for index, (title, fields) in enumerate(self._groups):
             with (
