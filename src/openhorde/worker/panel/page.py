@@ -11,7 +11,7 @@ from openhorde.worker.agent.control import Control
 from openhorde.worker.agent.kinds.table import kinds_wanted, worker_name
 from openhorde.worker.agent.live import WorkerState
 from openhorde.worker.panel import steering, views
-from openhorde.worker.panel.form import Form
+from openhorde.worker.panel.form import MARK_FILLED, Form
 from openhorde.worker.panel.log_tail import LogTail
 from openhorde.worker.panel.saving import SettingsFile
 from openhorde.worker.panel.views import notice_html
@@ -73,9 +73,10 @@ class Page:
             seen = [status, jobs, kinds, faults, messages, hours, engines, log, *buttons]
             gr.Timer(REFRESH_SECONDS).tick(self.look, outputs=seen, show_progress="hidden")
             blocks.load(self.look, outputs=seen, show_progress="hidden")
-            blocks.load(self._form.load, outputs=self._form.load_into, show_progress="hidden").then(
-                **self._form.narrowing
+            filled = blocks.load(
+                self._form.load, outputs=self._form.load_into, show_progress="hidden"
             )
+            filled.then(**self._form.narrowing).then(None, js=MARK_FILLED)
             ask.click(self.statistics, outputs=statistics, show_progress="minimal")
         return blocks
 
