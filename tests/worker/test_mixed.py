@@ -151,6 +151,18 @@ async def test_a_form_that_kills_engines_rests_and_the_others_go_on(
     assert delivered.id == job_id
 
 
+async def test_faults_of_jobs_rest_nothing(horde: Any, start_worker: Any) -> None:
+    """What a request got wrong is no reason to ask for less: only a dead engine is."""
+    worker = start_worker(kinds=ALL, fake_failure="fault", fake_failure_rate=RATE)
+    failing = set().union(*(offer_each(horde, failing=True) for _ in range(10)))
+    faults = await worker.heard(events.Faulted, len(failing))
+    assert {one.id for one in faults} == failing
+    well = offer_each(horde, failing=False)
+    delivered = await worker.heard(events.Delivered, 3)
+    assert {one.id for one in delivered} == well
+    assert await worker.drained() == 0
+
+
 async def test_the_next_job_is_fetched_while_the_engine_runs(horde: Any, start_worker: Any) -> None:
     horde.sources["in.png"] = picture()
     first = horde.offer(ddim_steps=500)[0]

@@ -23,6 +23,7 @@ HOST = "127.0.0.1"
 DEMO_MODEL = "openhorde_shapes"
 DEFAULT_MODEL = "stable_diffusion"
 """What clients ask for that name no model."""
+CPU_THREADS = "OPENHORDE_WORKER_CPU_THREADS"
 MAX_POWER = 3072 * 3072 // (64 * 64 * 8)
 WORKER_NAME = "this-machine"
 # One engine draws, one looks at pictures and writes.
@@ -193,6 +194,8 @@ class PrivateHorde:
             # All that can be asked: the demo models are quick, and draw or read less inside.
             "OPENHORDE_WORKER_MAX_POWER": str(MAX_POWER),
             "OPENHORDE_WORKER_MAX_LENGTH": "0",
+            # They are so small that several threads only wait for each other.
+            CPU_THREADS: self.environment.get(CPU_THREADS, "1"),
         }
         worker = self._child("worker", self._parts.worker, worker_environment, DRAIN_SECONDS_MAX)
         await self._until(self._worker_online, worker, WORKER_SECONDS_MAX)

@@ -14,6 +14,7 @@ from openhorde.worker.backends.base import Cancelled, JobFault, Note
 from openhorde.worker.backends.diffusers.prompts import condition
 from openhorde.worker.backends.diffusers.sizes import within
 from openhorde.worker.backends.diffusers.tiling import seamless
+from openhorde.worker.backends.pictures import UNMASKED
 
 
 def test_guidance_and_both_prompts_make_a_difference(studio: Any) -> None:
@@ -59,9 +60,8 @@ def test_without_a_mask_the_transparent_parts_are_drawn(
     drawn = studio.picture(source=encoded(holed), repaint=True)
     right = (40, 0, 64, 64)
     assert difference(drawn.crop(right), source.crop(right)) < 10
-    with pytest.raises(JobFault, match="mask") as caught:
-        studio.draw(source=encoded(source), repaint=True)
-    assert caught.value.notes == [Note(type="source_mask", value="parse_failed")]
+    (anew,) = studio.draw(source=encoded(source), repaint=True)
+    assert [note.ref for note in anew.notes] == [UNMASKED]
 
 
 def test_transparent_parts_draw_the_very_same_as_a_mask(

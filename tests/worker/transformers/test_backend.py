@@ -42,8 +42,8 @@ def test_it_offers_what_it_can_do(engine: OpenEngine) -> None:
     offered = engine.capabilities
     assert set(offered.forms) >= {"caption", "interrogation", "nsfw", "palette", "describe"}
     assert offered.text_models == ["openhorde/stories"]
-    assert offered.context_tokens_max == 2048
-    assert offered.tokens_max == 2047
+    assert offered.context_tokens_max == 8192
+    assert offered.tokens_max == 1024
     assert offered.models == []
     assert "transformers" in BACKENDS
 

@@ -19,7 +19,14 @@ from openhorde.worker.agent.kinds.base import (
     seconds_or,
 )
 from openhorde.worker.agent.sources import Sources
-from openhorde.worker.backends.base import Artifact, Capabilities, JobFault, Note, TextJob
+from openhorde.worker.backends.base import (
+    Artifact,
+    Capabilities,
+    JobFault,
+    Note,
+    TextJob,
+    information,
+)
 from openhorde.worker.settings import WorkerSettings
 
 POP_PATH = "generate/text/pop"
@@ -98,7 +105,7 @@ async def prepare(sources: Sources, settings: WorkerSettings, assignment: Assign
     if wire is None:
         raise Unfit(f"the job cannot be understood: {assignment.wrong}")
     if wire.extra_source_images:
-        raise Unfit("pictures in a prompt are not offered")
+        assignment.notes.append(information("the pictures beside the prompt were not looked at"))
     payload = wire.payload
     given = msgspec.structs.asdict(payload)
     return TextJob(
