@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """What `pip install` of a folder or of a wheel brings."""
 
+import re
 import subprocess
 import sys
 import venv
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+TEXTS = {".md", ".py", ".html", ".service", ".conf"}
 BUILD = "import sys; from hatchling.build import build_wheel; build_wheel(sys.argv[1])"
 
 
@@ -59,3 +61,14 @@ def test_an_empty_environment_takes_it(wheel: Path, tmp_path: Path) -> None:
     told = subprocess.run([python, "-c", asked], check=True, capture_output=True, text=True).stdout
     assert str(tmp_path) in told
     assert (tmp_path / "bin" / "horde").is_file()
+
+
+def test_nobody_is_told_to_install_it_from_an_index_that_does_not_have_it() -> None:
+    texts = [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+    for folder in ("docs", "ops", "src"):
+        texts += [file for file in (ROOT / folder).rglob("*") if file.suffix in TEXTS]
+    told = re.compile(r"(pip|pipx|uv)\b.* install\b.*[ '\"]openhorde(\[|'|\"|`|\s|$)", re.MULTILINE)
+    assert len(texts) > 100
+    assert [file for file in texts if told.search(file.read_text(encoding="utf-8"))] == []
+    assert told.search("pip install 'openhorde[worker]'")
+    assert told.search("/opt/openhorde/bin/pip install openhorde")
