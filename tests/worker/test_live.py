@@ -72,6 +72,22 @@ def test_a_trouble_that_is_said_again_and_again_is_one() -> None:
     assert live.state().kinds[0].stage == "idle"
 
 
+def test_an_absent_horde_holds_up_every_kind_and_is_told_once() -> None:
+    live = Live(Clock())
+    live.hear(events.Trouble("http://horde.test cannot be reached"))
+    for kind in ("image", "text", "image"):
+        live.hear(events.Unanswered("the horde cannot be reached", kind))
+    assert {one.stage for one in live.state().kinds} == {"trouble"}
+    live.hear(events.Back("http://horde.test", 61.4))
+    live.hear(events.Idle({}, "text"))
+    told = [(one.text, one.times) for one in live.state().messages]
+    assert told == [
+        ("the horde at http://horde.test is back after 61 s", 1),
+        ("http://horde.test cannot be reached", 1),
+    ]
+    assert live.state().kinds[1].stage == "idle"
+
+
 def test_engines_are_counted_when_they_fall() -> None:
     live = Live(Clock())
     live.hear(events.EngineChanged("fake", 0, "opening"))

@@ -4,14 +4,18 @@
 import stat
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
+from worker.fake_horde import OWNER_KEY
 
+from openhorde.worker.agent import events
 from openhorde.worker.agent import spool as spooling
 from openhorde.worker.agent.assignment import Assignment
+from openhorde.worker.agent.live import Live
 from openhorde.worker.agent.spool import LATE_SECONDS_MAX, STALE_SECONDS, SUFFIX, Spool, open_spool
 from openhorde.worker.backends.base import Artifact, Note
 from openhorde.worker.settings import load_settings
@@ -155,3 +159,22 @@ async def test_each_worker_of_each_horde_has_its_own(tmp_path: Path) -> None:
     off = load_settings(None, None, {"spool_folder": tmp_path / "off", "spool_mib_max": 0})
     await open_spool(off).keep(job("a"), 0, result())
     assert not (tmp_path / "off").exists()
+
+
+async def test_what_an_earlier_run_left_is_delivered_and_counts(
+    horde: Any, start_worker: Any, tmp_path: Path
+) -> None:
+    told = {"horde_url": horde.url, "api_key": OWNER_KEY, "spool_folder": tmp_path}
+    before = open_spool(load_settings(None, None, told))
+    text = Assignment(kind="text", ids=["left"], uploads=[None], model="m", ttl_seconds=100)
+    await before.keep(text, 0, Artifact(content=b"Once", media_type="text/plain", seed=7))
+    worker = start_worker(spool_folder=tmp_path)
+    assert await worker.heard(events.Delivered) == [events.Delivered("left", 12.5)]
+    live = Live()
+    for event in worker.events:
+        live.hear(event)
+    assert (live.state().done, live.state().kudos) == (1, 12.5)
+    (submit,) = horde.submitted("left")
+    assert (submit["generation"], submit["seed"]) == ("Once", 7)
+    assert await worker.drained() == 0
+    assert not files(tmp_path)

@@ -22,6 +22,7 @@ from openhorde.worker.backends.base import Artifact, JobFault, Note
 
 UPLOAD_TRIES = 3
 LEFT_AT_ONCE = 4
+OF_EARLIER = "made by an earlier run"
 
 log = structlog.get_logger(__name__)
 Answer = TypeVar("Answer")
@@ -58,6 +59,9 @@ class Delivery:
                 spooled = await self._spool.read(job_id)
                 if spooled is not None:
                     log.info("a result of an earlier run is delivered", job=job_id)
+                    told = events.Popped([job_id], spooled.model, OF_EARLIER, spooled.kind)
+                    self._observe(told)
+                    self._observe(events.Made([job_id]))
                     assignment = spooled.assignment(time.time())
                     await self._hand_in(assignment, spooled.index, spooled.artifact)
 
