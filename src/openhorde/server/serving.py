@@ -89,7 +89,7 @@ def _run(serving: Awaitable[None]) -> None:
 
 
 @contextmanager
-def _listening(settings: ServerSettings) -> Iterator[tuple[socket.socket, ServerSettings, str]]:
+def listening(settings: ServerSettings) -> Iterator[tuple[socket.socket, ServerSettings, str]]:
     """The socket that listens, the settings with its true port, and the horde's URL.
 
     Without a host, and with `::`, it takes callers of both families.
@@ -119,9 +119,10 @@ def _family(host: str) -> tuple[socket.AddressFamily, str]:
         return (socket.AF_INET6, "::") if both else (socket.AF_INET, "")
     try:
         found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except OSError as error:
+    # UnicodeError: a label that is empty or too long.
+    except (OSError, UnicodeError) as error:
         raise SettingError(
-            f"host must be an address or a name of this machine, not {host!r} ({error.strerror})"
+            f"host must be an address or a name of this machine, not {host!r} ({error})"
         ) from error
     # A name may have addresses of both: callers that know only IPv4 are more.
     family, *_, address = min(found, key=lambda each: each[0] != socket.AF_INET)
@@ -136,7 +137,7 @@ def _callable(address: str) -> str:
 
 
 async def _serve_alone(settings: ServerSettings) -> None:
-    with _listening(settings) as (listener, settings, public_url):
+    with listening(settings) as (listener, settings, public_url):
         async with open_database(settings) as dsn:
             await prepare_database(settings, dsn)
             async with (
@@ -151,7 +152,7 @@ async def _serve_alone(settings: ServerSettings) -> None:
 async def _lead_team(
     settings: ServerSettings, child_command: ChildCommand, environment: Mapping[str, str]
 ) -> None:
-    with _listening(settings) as (listener, settings, public_url):
+    with listening(settings) as (listener, settings, public_url):
         async with open_database(settings) as dsn:
             await prepare_database(settings, dsn)
             counts = share_memory()
