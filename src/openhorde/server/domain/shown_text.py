@@ -21,7 +21,7 @@ _INVISIBLE: Final = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2065\u2800\u3164\ufe00-\ufe0f\uffa0\ufff0-\ufff8"
     "\ufffe\uffff\U000e0000-\U000e0fff]"
 )
-_TAG_BEGINS: Final = re.compile(r"<+(?=[A-Za-z/!?])")
+_TAG_BEGINS: Final = re.compile(r"(?<!<)<++(?=[A-Za-z/!?])")
 
 
 def shown_text(text: str, length_max: int) -> str:

@@ -28,6 +28,7 @@ def parse(prompt: str) -> list[Piece]:
     partners = _partners(tokens)
     pieces = [Piece("")]
     starts: list[int] = []
+    spans: list[tuple[int, int, float]] = []
     closed = 0
     for index, sign in enumerate(tokens):
         if index not in partners:
@@ -40,14 +41,29 @@ def parse(prompt: str) -> list[Piece]:
                 if explicit is not None:
                     pieces[-1].text = pieces[-1].text[: explicit.start()]
                     factor = float(explicit.group(1))
-            for piece in pieces[start:]:
-                piece.weight *= factor
+            spans.append((start, len(pieces), factor))
             closed = len(pieces)
             pieces.append(Piece(""))
         else:
             starts.append(len(pieces))
             pieces.append(Piece(""))
+    _weigh(pieces, spans)
     return _joined(pieces)
+
+
+def _weigh(pieces: list[Piece], spans: list[tuple[int, int, float]]) -> None:
+    """Weigh each piece by the factors of all spans around it. Spans (begin, end, factor) come in
+    the order of their ends, inner ones first, and lie within or beside each other."""
+    around: list[tuple[int, float]] = []
+    spans = sorted(spans, key=lambda span: span[0], reverse=True)
+    for place, piece in enumerate(pieces):
+        while around and around[-1][0] <= place:
+            around.pop()
+        while spans and spans[-1][0] == place:
+            _, end, factor = spans.pop()
+            around.append((end, factor * (around[-1][1] if around else 1.0)))
+        if around:
+            piece.weight = around[-1][1]
 
 
 def _partners(tokens: list[str]) -> set[int]:
