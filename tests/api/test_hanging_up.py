@@ -308,7 +308,7 @@ async def test_a_result_of_who_has_the_job_no_more_is_refused(
     """A worker's job went back into the queue at another process, and another worker has it."""
     await ask_once(horde, alice, KINDS["image"])
     popped = await work.pop(horde, bob, image_pop(), "127.0.0.1")
-    await stored.return_jobs(horde.statements, [popped.jobs[0].id])
+    await stored.return_jobs(horde.statements, popped.jobs)
     dora = await cast.make("Dora", trusted=True)
     (again,) = (await work.pop(horde, dora, image_pop(name="another"), "127.0.0.1")).jobs
     entry = horde.check_ins.find(bob.id, "Bob's machine")

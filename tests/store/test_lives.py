@@ -47,7 +47,10 @@ async def test_every_event_in_every_state(
         elif event is Event.CANCEL:
             await requests.cancel(horde, request_id)
         elif event is Event.RETURN:
-            await horde.statements.run("return_jobs", [job_id])
+            popped_at = await horde.pool.fetchval(
+                "select popped_at from jobs where id = $1", job_id
+            )
+            await horde.statements.run("return_jobs", [job_id], popped_at)
         else:
             await requests.expire(horde, [request_id])
     except Refusal:

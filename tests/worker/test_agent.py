@@ -45,6 +45,17 @@ async def test_a_job_is_popped_drawn_uploaded_and_delivered(horde: Any, start_wo
     assert worker.events[-1] == events.Stopped(0)
 
 
+async def test_the_pop_tells_which_jobs_the_worker_holds(horde: Any, start_worker: Any) -> None:
+    horde.submits_gate.clear()
+    ids = sorted([*horde.offer(), *horde.offer()])
+    worker = start_worker()
+    await horde.until(lambda: any(pop["holding"] == ids for pop in horde.pops))
+    assert horde.pops[0]["holding"] == []
+    horde.submits_gate.set()
+    await worker.heard(events.Delivered, 2)
+    await horde.until(lambda: horde.pops[-1]["holding"] == [])
+
+
 async def test_the_pop_tells_what_the_engine_can_and_the_owner_wants(
     horde: Any, start_worker: Any
 ) -> None:

@@ -8,6 +8,7 @@ from msgspec import Meta, Struct, field
 from openhorde.wire.bounds import Id, Key, OfferedName, OfferedWords, Picture, PriorityNames
 from openhorde.wire.image import PostProcessor
 from openhorde.wire.requests import GenerationMetadata, Outlook, PriceLine
+from openhorde.wire.work import Holding
 
 Interrogation = Literal[
     "caption", "interrogation", "nsfw", "vectorize", "palette", "describe", "aesthetic"
@@ -102,6 +103,7 @@ class AlchemyPop(Struct, kw_only=True):
         float,
         Meta(ge=0, le=60, description="seconds to hold the call until there is a job that fits"),
     ] = 0
+    holding: Holding = None
 
 
 class FormsSkipped(Struct, kw_only=True):

@@ -22,7 +22,7 @@ from openhorde.wire.bounds import (
     WorkerNames,
 )
 from openhorde.wire.requests import FaultMessage, GenerationMetadata, Note, RequestCheck
-from openhorde.wire.work import WorkerMessage
+from openhorde.wire.work import Holding, WorkerMessage
 
 Share = Annotated[float, Meta(ge=0, le=1)]
 
@@ -135,6 +135,7 @@ class TextPop(Struct, kw_only=True):
         float,
         Meta(ge=0, le=60, description="seconds to hold the call until there is a job that fits"),
     ] = 0
+    holding: Holding = None
 
 
 class TextsSkipped(Struct, kw_only=True):

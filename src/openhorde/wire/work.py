@@ -17,6 +17,18 @@ from openhorde.wire.bounds import (
 from openhorde.wire.image import ExtraSourceImage, ImagePayload, SourceProcessing
 from openhorde.wire.requests import GenerationMetadata
 
+HOLDING_MAX = 100
+
+Holding = Annotated[
+    Annotated[list[Annotated[str, Meta(max_length=36)]], Meta(max_length=HOLDING_MAX)] | None,
+    Meta(
+        description="ids of all jobs that this worker was given and has not handed in, at most"
+        f" {HOLDING_MAX}: others that it was given go back into the queue. Only for a worker that"
+        " has no other pop of the same name under way; null where it does not say"
+    ),
+]
+"""A worker that holds more jobs than this says nothing."""
+
 
 class ImagePop(Struct, kw_only=True):
     """Body of `POST generate/pop`: who asks and what it can do. `max_pixels` is width x height."""
@@ -59,6 +71,7 @@ class ImagePop(Struct, kw_only=True):
         float,
         Meta(ge=0, le=60, description="seconds to hold the call until there is a job that fits"),
     ] = 0
+    holding: Holding = None
 
 
 class Skipped(Struct, kw_only=True, rename={"post_processing": "post-processing"}):

@@ -50,6 +50,8 @@ class Entry:
     models: tuple[str, ...]
     fitting: Fitting
     fitting_favoured: Fitting
+    recovered_at: float = 0.0
+    """When jobs were last looked for that it does not hold any more."""
 
 
 class CheckIns:
@@ -150,7 +152,8 @@ async def _read(
     is_same = known is not None and known.record.id == record.id
     stored_at = known.stored_at if known and is_same else now - record.idle_seconds
     read_at = known.read_at if known and fresh else now
-    return Entry(kind, record, read_at, stored_at, pop, models, fitting, favoured)
+    recovered_at = known.recovered_at if known and is_same else 0.0
+    return Entry(kind, record, read_at, stored_at, pop, models, fitting, favoured, recovered_at)
 
 
 async def _record(

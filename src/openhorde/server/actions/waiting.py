@@ -274,7 +274,7 @@ async def pop(
     `hung_up` returns when the worker has, and `has_left` says whether it has; from then on nothing
     is claimed for it. Raises Refusal like `work.pop`, be it after a while.
     """
-    wait_seconds = said.wait
+    arrived, holding, wait_seconds = monotonic(), said.holding, said.wait
     if not wait_seconds:
         return await work.pop(horde, owner, said, address)
     # A worker that waits shorter or longer offers the same.
@@ -284,6 +284,10 @@ async def pop(
     entry = horde.check_ins.find(owner.id, policy.worker_name(said.name))
     if popped.jobs or entry is None or not horde.waiters.open():
         return popped
+    if holding is not None and entry.recovered_at < arrived:
+        await work.recover(horde, entry, holding, arrived)
+    # What the worker holds later on is not known from this.
+    said = msgspec.structs.replace(said, holding=None)
     waiter = Waiter(entry, [owner.id, *policy.priority_user_ids(said.priority_usernames)])
     ending = asyncio.get_running_loop().call_later(wait_seconds, waiter.end)
     listening = asyncio.ensure_future(hung_up())

@@ -7,9 +7,10 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from random import choice
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
+import msgspec
 from msgspec.structs import replace
 
 from openhorde.server.actions import check_ins
@@ -21,14 +22,18 @@ from openhorde.server.domain.kinds.face import AnyPop, Outcome, TakenJob
 from openhorde.server.domain.kinds.table import KINDS
 from openhorde.server.domain.lives import Event, State, move
 from openhorde.server.domain.refusals import Refusal
-from openhorde.server.kit.ids import uuid7
+from openhorde.server.kit.ids import uuid7, uuid_or_none
 from openhorde.server.store import work
 from openhorde.server.store.signals import Changed, Started, Waiting
-from openhorde.server.store.work import Claim, ClaimedJob, JobFacts, LaneTerms
+from openhorde.server.store.work import Claim, ClaimedJob, JobFacts, LaneTerms, Returned
 
 if TYPE_CHECKING:
     from openhorde.server.actions.horde import Horde
     from openhorde.server.store.users import Account
+
+RECOVER_SECONDS = 5.0
+"""Jobs that a worker does not hold any more are looked for at a pop when that was last done longer
+ago, and whenever the worker is going to wait."""
 
 LOOKS_MAX = 25
 """How often a pop looks again when what it saw was being taken by others at that moment."""
@@ -48,7 +53,14 @@ async def pop(horde: "Horde", owner: "Account", said: AnyPop, address: str) -> P
 
     Raises Refusal when the worker is not admitted, or rests and its owner has nothing for it.
     """
+    arrived = monotonic()
+    holding = said.holding
+    if holding is not None:
+        # A worker that holds other jobs offers the same.
+        said = cast("AnyPop", msgspec.structs.replace(cast(Any, said), holding=None))
     entry = await check_ins.check_in(horde, owner, said, address)
+    if holding is not None and arrived - entry.recovered_at > RECOVER_SECONDS:
+        await recover(horde, entry, holding, arrived)
     if entry.record.paused:
         raise Refusal("WorkerMaintenance", reason="paused", worker=entry.record.name)
     jobs = await _claim(horde, owner, entry)
@@ -66,6 +78,19 @@ async def pop(horde: "Horde", owner: "Account", said: AnyPop, address: str) -> P
             message=entry.record.maintenance_message or "",
         )
     return Popped((), await _skipped(horde, entry))
+
+
+async def recover(horde: "Horde", entry: Entry, holding: Sequence[str], arrived: float) -> None:
+    """Put the jobs back into the queue that a worker was given before its pop arrived (monotonic)
+    and does not hold any more. It is not blamed."""
+    entry.recovered_at = arrived
+    held = [job_id for each in holding if (job_id := uuid_or_none(each)) is not None]
+    _announce(
+        horde,
+        await work.return_unheld(
+            horde.statements, entry.record.id, held, given_seconds_ago=monotonic() - arrived
+        ),
+    )
 
 
 async def _claim(horde: "Horde", owner: "Account", entry: Entry) -> list[ClaimedJob]:
@@ -247,9 +272,15 @@ async def take_back(horde: "Horde", jobs: Sequence[ClaimedJob]) -> None:
     """Put jobs back into the queue that their worker could not be told of."""
     for job in jobs:
         horde.assignments.take(job.id)
-    for back in await work.return_jobs(horde.statements, [job.id for job in jobs]):
-        horde.signals.send(Waiting(back.kind, back.lane, back.rank, 1, back.user_id, 0))
-        horde.signals.send(Changed(back.request_id))
+    if jobs:
+        _announce(horde, await work.return_jobs(horde.statements, jobs))
+
+
+def _announce(horde: "Horde", returned: Sequence[Returned]) -> None:
+    """Tell everybody of jobs that wait again."""
+    for job in returned:
+        horde.signals.send(Waiting(job.kind, job.lane, job.rank, 1, job.user_id, 0))
+        horde.signals.send(Changed(job.request_id))
 
 
 async def give_up(

@@ -24,6 +24,14 @@ def uuid7() -> UUID:
     return UUID(int=number)
 
 
+def uuid_or_none(text: str) -> UUID | None:
+    """The id that a text is, if it is one."""
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
+
+
 def new_api_key() -> str:
     """A new secret key: 128 random bits as 22 URL-safe characters."""
     return secrets.token_urlsafe(_KEY_BYTES)

@@ -62,6 +62,7 @@ class ClaimedJob:
     user_id: int
     reward_milli: int
     price_milli: int
+    popped_at: datetime
     tax_each_milli: int
     held_milli: int
 
@@ -131,6 +132,7 @@ def _claimed(rows: Iterable[asyncpg.Record]) -> list[ClaimedJob]:
             user_id=row["user_id"],
             reward_milli=row["reward_milli"],
             price_milli=row["price_milli"],
+            popped_at=row["popped_at"],
             tax_each_milli=row["tax_each_milli"],
             held_milli=row["held_milli"],
         )
@@ -213,6 +215,11 @@ async def running_ranks(statements: Statements) -> list[RunningRank]:
     return [RunningRank(**row) for row in await statements.rows("running_ranks")]
 
 
+RETURNS_MAX = 3
+"""A job that workers lost so often is left to its deadline when it is lost again: a worker that
+takes and drops jobs for ever is then counted as one that fails."""
+
+
 @dataclass(frozen=True, slots=True)
 class Returned:
     """A job that waits again, and where."""
@@ -224,9 +231,22 @@ class Returned:
     user_id: int
 
 
-async def return_jobs(statements: Statements, job_ids: Sequence[UUID]) -> list[Returned]:
-    """Put jobs back into the queue whose worker never heard of them."""
-    return [Returned(**row) for row in await statements.rows("return_jobs", job_ids)]
+async def return_jobs(statements: Statements, jobs: Sequence[ClaimedJob]) -> list[Returned]:
+    """Put jobs of one claim back into the queue whose worker never heard of them, unless somebody
+    has been given them since."""
+    job_ids, popped_at = [job.id for job in jobs], jobs[0].popped_at
+    return [Returned(**row) for row in await statements.rows("return_jobs", job_ids, popped_at)]
+
+
+async def return_unheld(
+    statements: Statements, worker_id: UUID, held: Sequence[UUID], *, given_seconds_ago: float
+) -> list[Returned]:
+    """Put the jobs back into the queue that a worker was given longer ago than that and does not
+    hold any more."""
+    rows = await statements.rows(
+        "return_unheld_jobs", worker_id, held, given_seconds_ago, RETURNS_MAX
+    )
+    return [Returned(**row) for row in rows]
 
 
 async def lock_request_of_job(statements: Statements, job_id: UUID) -> str | None:

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import structlog
 
+from openhorde.wire.work import HOLDING_MAX
 from openhorde.worker.agent import events
 from openhorde.worker.agent.api import Away, HordeApi, Refused, Unreached
 from openhorde.worker.agent.assignment import Assignment
@@ -50,14 +51,17 @@ class Popper:
         api: HordeApi,
         offer: Callable[[], Offer],
         observe: events.Observe,
+        holding: Callable[[], frozenset[str] | None] = lambda: None,
     ) -> None:
-        """`offer` tells what the engines can do and how many places are free, now."""
+        """`offer` tells what the engines can do and how many places are free, now; `holding` which
+        jobs the worker has, or None to say nothing of it."""
         settings = wishes.now
         self._kind_name = kind
         self._kind = KINDS[kind]
         self._wishes = wishes
         self._api = api
         self._offer = offer
+        self._holding = holding
         self._observe = observe
         self._idle = Backoff(settings.idle_seconds, settings.idle_seconds_max, IDLE_FACTOR)
         self._failing = Backoff(settings.retry_seconds, settings.retry_seconds_max)
@@ -87,7 +91,8 @@ class Popper:
         wait_seconds = self._wishes.now.pop_wait_seconds
         self._asked, self._asked_at, self._hung_up = body, time.monotonic(), False
         try:
-            answer = await self._api.pop(self._kind.POP_PATH, body, wait_seconds)
+            told = msgspec.structs.replace(body, holding=self._held())
+            answer = await self._api.pop(self._kind.POP_PATH, told, wait_seconds)
             assignments = self._kind.read_pop(answer)
         except Refused as error:
             self._refused(error)
@@ -136,6 +141,10 @@ class Popper:
         if not asking.done():
             asking.cancel()
             await asyncio.wait((asking,))
+
+    def _held(self) -> list[str] | None:
+        held = self._holding()
+        return None if held is None or len(held) > HOLDING_MAX else sorted(held)
 
     def _body(self) -> msgspec.Struct:
         return self._kind.pop_body(self._wishes.now, self._offer())

@@ -73,6 +73,7 @@ class Shift:
         self._preparing: set[asyncio.Task[None]] = set()
         self._delivering: set[asyncio.Task[None]] = set()
         self._unprepared: Counter[KindName] = Counter()
+        self._held: set[str] = set()
         self._over = asyncio.Event()
         self._ends = (stop, abort, self._over)
         self._broken: str | None = None
@@ -155,7 +156,9 @@ class Shift:
             self._observe(events.Started(names))
         for told in unoffered(kind, self._wishes.now, self._crew.capabilities(kind)):
             log.warning(told)
-        popper = Popper(kind, self._wishes, self._api, lambda: self._offer(kind), self._observe)
+        popper = Popper(
+            kind, self._wishes, self._api, lambda: self._offer(kind), self._observe, self._holding
+        )
         intake = Intake(
             popper,
             self._bell,
@@ -242,6 +245,10 @@ class Shift:
             ahead = max(ahead, self._paces[kind].ahead(self._crew.engines(kind)))
         return idle + ahead - self._unstarted(kind)
 
+    def _holding(self) -> frozenset[str]:
+        """The jobs that were given to this worker and are not handed in, of all kinds."""
+        return self._spool.job_ids.union(self._held)
+
     def _unstarted(self, kind: KindName) -> int:
         return self._unprepared[kind] + self._crew.desk.count(kind)
 
@@ -251,6 +258,7 @@ class Shift:
         self._paces[first.kind].called(first.popped_at - first.asked_at)
         sources = Sources(self._api)
         for assignment in assignments:
+            self._held.update(assignment.ids)
             if assignment.kind == "image":
                 self._stand_ins.settle(assignment, self._crew.capabilities("image"))
             self._unprepared[assignment.kind] += 1
@@ -261,11 +269,11 @@ class Shift:
             kind = KINDS[assignment.kind]
             assignment.job = await kind.prepare(sources, self._wishes.now, assignment)
         except Unfit as unfit:
-            self._aside(self._delivering, self._delivery.fault(assignment, str(unfit), unfit.notes))
+            self._deliver(assignment, self._delivery.fault(assignment, str(unfit), unfit.notes))
         except Exception as error:
             log.exception("a job could not be prepared", job=assignment.ids[0])
             reason = f"a fault in the worker: {type(error).__name__}"
-            self._aside(self._delivering, self._delivery.fault(assignment, reason))
+            self._deliver(assignment, self._delivery.fault(assignment, reason))
         finally:
             self._unprepared[assignment.kind] -= 1
         if assignment.job is not None:
@@ -281,7 +289,18 @@ class Shift:
         else:
             self._demand.used(assignment.model)
             delivery = self._delivery.results(assignment, outcome)
-        self._aside(self._delivering, delivery)
+        self._deliver(assignment, delivery)
+
+    def _deliver(self, assignment: Assignment, delivery: Coroutine[Any, Any, None]) -> None:
+        """Hand in what came of a job; until that is done the worker holds it."""
+
+        async def until_done() -> None:
+            try:
+                await delivery
+            finally:
+                self._held.difference_update(assignment.ids)
+
+        self._aside(self._delivering, until_done())
 
     def _aside(self, tasks: set[asyncio.Task[None]], coroutine: Coroutine[Any, Any, None]) -> None:
         """Let something run beside the rest, held so that the end can wait for it."""

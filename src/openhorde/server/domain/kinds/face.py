@@ -40,6 +40,7 @@ class AnyPop(Protocol):
     priority_usernames: list[str]
     require_upfront_kudos: bool
     wait: float
+    holding: list[str] | None
 
 
 class Source(Struct, frozen=True, kw_only=True):

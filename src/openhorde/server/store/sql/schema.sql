@@ -132,6 +132,7 @@ create table jobs (
     deadline_at timestamptz,
     finished_at timestamptz,
     result jsonb,
+    returns smallint not null default 0,
     check ((state in ('running', 'done')) <= (worker_id is not null and popped_at is not null)),
     check ((state = 'waiting') <= (worker_id is null and finished_at is null)),
     check ((state = 'done') <= (finished_at is not null))
@@ -141,6 +142,7 @@ create index jobs_waiting_by_lane on jobs (lane, rank, id) where state = 'waitin
 create index jobs_waiting_by_user on jobs (user_id, lane, rank) include (kind)
     where state = 'waiting';
 create index jobs_running_by_deadline on jobs (deadline_at) where state = 'running';
+create index jobs_running_by_worker on jobs (worker_id) where state = 'running';
 
 -- Account numbers (domain/ledger.py): 2u a user's balance, 2u+1 the escrow, -1 treasury, -2 mint.
 create table accounts (

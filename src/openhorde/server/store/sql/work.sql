@@ -103,7 +103,7 @@ with favoured as (
     returning
         j.id, j.request_id, j.kind, j.ordinal, j.rank, j.model, r.asked, j.things, r.body, r.sources,
         r.seed, (r.ttl_seconds * $9 * (select count(*) from taken))::integer as ttl_seconds,
-        j.user_id, j.reward_milli, j.price_milli, r.tax_each_milli,
+        j.user_id, j.reward_milli, j.price_milli, j.popped_at, r.tax_each_milli,
         r.reserved_milli - r.activation_milli as held_milli
 )
 select claimed.*, seen.looked_lanes, seen.looked_ranks
@@ -183,7 +183,7 @@ with offered as materialized (
     returning
         j.id, j.request_id, j.kind, j.ordinal, j.rank, j.model, r.asked, j.things, r.body, r.sources,
         r.seed, (r.ttl_seconds * $9)::integer as ttl_seconds,
-        j.user_id, j.reward_milli, j.price_milli, r.tax_each_milli,
+        j.user_id, j.reward_milli, j.price_milli, j.popped_at, r.tax_each_milli,
         r.reserved_milli - r.activation_milli as held_milli
 )
 select * from claimed order by rank, ordinal;
@@ -255,11 +255,21 @@ select kind, worker_id, max(rank) as rank
 from jobs where state = 'running' group by kind, worker_id;
 
 -- name: return_jobs
--- Take jobs back that a worker was given but never heard of.
+-- Take jobs back that a worker was given at $2 but never heard of.
 update jobs
 set state = 'waiting', worker_id = null, model = null, popped_at = null, deadline_at = null,
     reward_milli = null, price_milli = null
-where id = any ($1::uuid[]) and state || '' = 'running'
+where id = any ($1::uuid[]) and state || '' = 'running' and popped_at = $2::timestamptz
+returning request_id, kind, lane, rank, user_id;
+
+-- name: return_unheld_jobs
+-- Take jobs back that a worker was given more than $3 seconds ago and that are not among those it
+-- holds. No job comes back like this more than $4 times: then it is left to its deadline.
+update jobs
+set state = 'waiting', worker_id = null, model = null, popped_at = null, deadline_at = null,
+    reward_milli = null, price_milli = null, returns = returns + 1
+where worker_id = $1 and state = 'running' and not id = any ($2::uuid[])
+    and popped_at < now() - make_interval(secs => $3::double precision) and returns < $4::integer
 returning request_id, kind, lane, rank, user_id;
 
 -- name: lock_request_of_job
