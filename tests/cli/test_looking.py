@@ -252,3 +252,18 @@ async def test_it_ends_only_when_all_requests_are_cancelled(
         with pytest.raises(asyncio.CancelledError):
             await task
         assert sorted(cancelled) == sorted(playing.alchemy.asked)
+
+
+def test_a_dry_run_tells_the_wait_or_that_nobody_can_do_it(
+    run: Run, playing: PlayingHorde, red: str
+) -> None:
+    playing.alchemy.prospects = {
+        "is_possible": True,
+        "workers_fitting": 2,
+        "eta": {"p50": 95.0, "p90": 9595.0},
+    }
+    told = run("caption", red, "--dry-run").stdout
+    assert "would take about 1 min 35 s, 2 h 39 min if it goes badly" in told
+    assert "workers online that could do it: 2" in told
+    playing.alchemy.prospects = {"is_possible": False, "message": "No worker does captions."}
+    assert "note: No worker does captions." in run("caption", red, "--dry-run").stdout

@@ -52,7 +52,8 @@ class PlayingAlchemy:
     """What is answered. Forms are done at once, unless `statuses` tells a longer story: one answer
     after the other, the last for ever. A caption names the colour of the picture's corner.
 
-    `faults` says which forms fail and why; `extra` is added to every answer.
+    `faults` says which forms fail and why; `extra` is added to every answer, `prospects` to dry
+    runs.
     """
 
     url: str = ""
@@ -62,6 +63,7 @@ class PlayingAlchemy:
     kudos: float | None = 1.0
     priced: bool = True
     extra: dict[str, Any] = field(default_factory=dict)
+    prospects: dict[str, Any] = field(default_factory=dict)
     asked: dict[str, dict[str, Any]] = field(default_factory=dict)
     watched: list[str] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
@@ -71,7 +73,7 @@ class PlayingAlchemy:
         price = self.kudos and self.kudos * len(body["forms"])
         if body.get("dry_run") and self.priced:
             lines = [{"label": one["name"], "kudos": self.kudos} for one in body["forms"]]
-            return {"kudos": price, "lines": lines}, 200
+            return {"kudos": price, "lines": lines, **self.prospects}, 200
         request_id = f"00000000-0000-4000-8000-{len(self.asked):012}"
         self.asked[request_id] = body
         answer = {"id": request_id, **self.extra}

@@ -124,7 +124,7 @@ def test_urls_may_carry_the_path_of_the_api(given: str) -> None:
         ("cfg_scale", "a number from 0 to 100"),
         ("params.karras", "true or false"),
         ("webhook", "a text of 10 to 1024 characters"),
-        ("prompt", "a text of at least 1 character"),
+        ("prompt", "a text of 1 to 100000 characters"),
         ("params.loras.0.name", "a text of 1 to 255 characters"),
         ("models", "a list, each a text"),
         ("source_image", "a text"),

@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from openhorde.cli.options import connect
-from openhorde.cli.prices import show_lines
+from openhorde.cli.prices import show_lines, show_wait
 from openhorde.cli.progress import RequestProgress, together
-from openhorde.cli.screen import OPTION_NAMES, messages, print_json
+from openhorde.cli.screen import OPTION_NAMES, messages, output, print_json
 from openhorde.client import ALCHEMY, AsyncHorde, HordeError, HordeUnreachable, Look
 from openhorde.wire.alchemy import AskedForm
 from openhorde.wire.requests import PriceLine
@@ -177,5 +177,9 @@ async def _price(asked: Asked) -> None:
     ]
     if asked.as_json:
         print_json({"kudos": total, "lines": lines})
-    else:
-        show_lines(total, lines)
+        return
+    show_lines(total, lines)
+    for price in prices:
+        show_wait(price)
+        if price.is_possible is False and price.message:
+            output().print(f"[yellow]note:[/] {escape(price.message)}", soft_wrap=True)

@@ -4,26 +4,28 @@
 from rich.markup import escape
 
 from openhorde.cli.screen import duration_text, kudos_text, output
-from openhorde.wire.requests import PriceLine, RequestPriced
+from openhorde.wire.requests import Outlook, PriceLine, RequestPriced
 
 
 def show_price(priced: RequestPriced) -> None:
     """A dry run's answer: the total, its lines, the wait, and what may not come out well."""
     show_lines(priced.kudos, priced.lines or [])
     console = output()
-    if priced.eta:
-        console.print(_wait(priced), soft_wrap=True)
+    show_wait(priced)
     for warning in priced.warnings or []:
         console.print(f"[yellow]note:[/] {escape(warning.message)}", soft_wrap=True)
 
 
-def _wait(priced: RequestPriced) -> str:
-    assert priced.eta is not None
-    usual, slow = (duration_text(seconds) for seconds in (priced.eta.p50, priced.eta.p90))
+def show_wait(outlook: Outlook) -> None:
+    """How long a request would take, if some worker online could do it."""
+    if outlook.eta is None:
+        return
+    usual, slow = (duration_text(seconds) for seconds in (outlook.eta.p50, outlook.eta.p90))
     badly = f", {slow} if it goes badly" if slow != usual else ""
-    return (
+    output().print(
         f"would take about {usual}{badly}; "
-        f"workers online that could do it: {priced.workers_fitting}"
+        f"workers online that could do it: {outlook.workers_fitting}",
+        soft_wrap=True,
     )
 
 

@@ -147,7 +147,15 @@ class AskingForms(Asking):
             await self.cancel_quietly(answer.id, ALCHEMY)
         if answer.kudos is None or answer.id is not None:
             raise HordeError(0, None, f"{self._transport.url} does not tell what forms would cost.")
-        return AlchemyPriced(kudos=answer.kudos, lines=answer.lines, message=answer.message)
+        return AlchemyPriced(
+            kudos=answer.kudos,
+            lines=answer.lines,
+            message=answer.message,
+            is_possible=answer.is_possible,
+            workers_fitting=answer.workers_fitting,
+            eta=answer.eta,
+            ruled_out=answer.ruled_out,
+        )
 
     async def forms_status(self, request_id: str) -> AlchemyStatus:
         """How far each form of a request is, with the results that are there."""

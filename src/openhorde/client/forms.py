@@ -20,7 +20,7 @@ from openhorde.wire.alchemy import (
     FormStatus,
 )
 from openhorde.wire.image import PostProcessor
-from openhorde.wire.requests import PriceLine
+from openhorde.wire.requests import Outlook, PriceLine
 
 AskedForms = Sequence[Form | AskedForm]
 DRAWN = frozenset(get_args(PostProcessor))
@@ -65,7 +65,7 @@ def alchemy_body(
     }
 
 
-class DryRun(msgspec.Struct, kw_only=True):
+class DryRun(Outlook, kw_only=True, omit_defaults=True):
     """Answer of a dry run, or by a horde that does not know such a thing: the id of a real one."""
 
     id: str | None = None

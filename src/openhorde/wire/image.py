@@ -50,9 +50,7 @@ ControlType = Literal[
 ]
 SourceProcessing = Literal["img2img", "inpainting", "outpainting", "remix"]
 
-SidePixels = Annotated[
-    int, Meta(ge=64, le=3072, multiple_of=64, description="pixels, a multiple of 64")
-]
+SidePixels = Annotated[int, Meta(ge=64, le=3072, multiple_of=64, description="pixels")]
 Strength = Annotated[float, Meta(ge=0.01, le=1.0)]
 SignedStrength = Annotated[float, Meta(ge=-5.0, le=5.0)]
 

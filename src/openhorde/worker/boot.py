@@ -112,10 +112,14 @@ async def run_with_panel(
     control = Control(file.load(), hear, start=start)
     tail = LogTail(lambda: secrets(control.settings))
     detach = tail.attach()
+    aborting = abort if abort is not None else asyncio.Event()
+    stopping = stop if stop is not None else asyncio.Event()
     try:
-        async with panel_open(control, file, tail, rewards, say) as address:
-            say(f"Control panel: {address}")
-            return await serve(control, stop=stop, abort=abort, stay=True)
+        # Signals are heard before anybody can know that the worker is there.
+        with _signals(stopping, aborting) if stop is None else contextlib.nullcontext():
+            async with panel_open(control, file, tail, rewards, say) as address:
+                say(f"Control panel: {address}")
+                return await serve(control, stop=stopping, abort=aborting, stay=True)
     finally:
         detach()
 
