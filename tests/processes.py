@@ -167,10 +167,17 @@ class RunningServer(Running):
         wait_until(self.answers, f"the server answers, see {self.log}")
 
     def add_user(
-        self, name: str, *, kudos: int = 0, trusted: bool = True, moderator: bool = False
+        self,
+        name: str,
+        *,
+        kudos: int = 0,
+        trusted: bool = True,
+        moderator: bool = False,
+        provider_id: str | None = None,
     ) -> str:
         """A new account's API key."""
         options = ["--trusted"] if trusted else []
+        options += [] if provider_id is None else ["--id-from", provider_id]
         options += ["--moderator"] if moderator else []
         added = run_horde(
             *("user", "add", name, "--kudos", str(kudos), "--json", "--data", str(self.data)),

@@ -10,13 +10,22 @@ from processes import RunningServer, data_folder
 
 KUDOS = 100_000
 WORKERS_MAX = 100
+OPERATOR = "the operator"
 
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[RunningServer]:
-    """A live server, which also fetches pictures from the tests themselves."""
-    with data_folder() as data, RunningServer(data, fetch_allow="127.0.0.0/8") as running:
+    """A live server, which also fetches pictures from the tests themselves. Its operator is its
+    administrator."""
+    settings = {"fetch_allow": "127.0.0.0/8", "admins": f"provider:{OPERATOR}"}
+    with data_folder() as data, RunningServer(data, **settings) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def operator(server: RunningServer) -> Person:
+    """Awards."""
+    return Person(server.add_user("Operator", provider_id=OPERATOR))
 
 
 @pytest.fixture(scope="session")

@@ -89,7 +89,9 @@ def test_accounts(http: httpx.Client, alice: Person, bob: Person) -> None:
         assert None not in user["kudos_details"].values()
 
 
-def test_kudos_and_accounts_that_change(http: httpx.Client, alice: Person, bob: Person) -> None:
+def test_kudos_and_accounts_that_change(
+    http: httpx.Client, alice: Person, bob: Person, operator: Person
+) -> None:
     mine = http.get("/api/v2/find_user", headers=bob.headers).json()
     moved = {"username": mine["username"], "amount": 3}
     wait_until(
@@ -99,7 +101,7 @@ def test_kudos_and_accounts_that_change(http: httpx.Client, alice: Person, bob: 
     sent = http.post("/api/v2/kudos/transfer", headers=alice.headers, json=moved)
     assert sent.status_code == 200
     assert_is("KudosTransferred", sent.json())
-    awarded = http.post("/api/v2/kudos/award", headers=alice.headers, json=moved)
+    awarded = http.post("/api/v2/kudos/award", headers=operator.headers, json=moved)
     assert_is("KudosAwarded", awarded.json())
     edited = http.put(
         f"/api/v2/users/{mine['id']}", headers=bob.headers, json={"contact": "bob@example.org"}
