@@ -121,7 +121,6 @@ async def test_a_text_job_that_cannot_be_done_is_told(horde: Any, start_worker: 
     odd = {
         horde.offer_text(model="another")[0]: "another",
         horde.offer_text(temperature="hot")[0]: "temperature",
-        horde.offer_text(extra_source_images=[{"image": "x"}])[0]: "pictures",
     }
     worker = start_worker(kinds=["text"])
     await worker.heard(events.Faulted, len(odd))
@@ -129,6 +128,17 @@ async def test_a_text_job_that_cannot_be_done_is_told(horde: Any, start_worker: 
         (submit,) = horde.submitted(job_id)
         assert submit["state"] == "faulted"
         assert word in submit["gen_metadata"][0]["ref"]
+
+
+async def test_pictures_beside_a_prompt_are_passed_over_and_said_to_be(
+    horde: Any, start_worker: Any
+) -> None:
+    (job_id,) = horde.offer_text(extra_source_images=[{"image": "x"}])
+    worker = start_worker(kinds=["text"])
+    await worker.heard(events.Delivered)
+    (submit,) = horde.submitted(job_id)
+    assert submit["state"] == "ok"
+    assert "were not looked at" in submit["gen_metadata"][0]["ref"]
 
 
 @pytest.mark.parametrize("kind", ["alchemy", "text"])
