@@ -14,6 +14,7 @@ from typing import Any, get_args
 import msgspec
 import pytest
 from PIL import Image, ImageDraw
+from worker.diffusers.conftest import STRANGERS_WARNINGS
 from worker.grid import Row, covering, values
 
 import openhorde.worker.demo
@@ -35,6 +36,8 @@ from openhorde.worker.agent.kinds.base import Offer
 from openhorde.worker.agent.sources import Sources
 from openhorde.worker.backends.base import Artifact, Backend, Capabilities
 from openhorde.worker.settings import WorkerSettings, load_settings
+
+pytestmark = [pytest.mark.filterwarnings(warning) for warning in STRANGERS_WARNINGS]
 
 SHIPPED = Path(openhorde.worker.demo.__file__).parent / "models"
 RICH = Requester(user_id=5, alias="rich#5", balance_milli=10**9, trusted=True)
