@@ -2,6 +2,7 @@
 """`horde image`."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -244,3 +245,39 @@ def test_advice_is_given_once(run: Run, playing: PlayingHorde) -> None:
     own = "This is heavy for the present load (steps). Ask for less (up to 40 steps)."
     playing.refuse("generate/async", 403, {"message": own, "rc": "KudosUpfront"})
     assert run("image", "a fox").stderr.splitlines() == [f"horde: {own}"]
+
+
+@pytest.mark.parametrize(
+    "console", [{"PYTHONIOENCODING": "cp1252"}, {"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C"}]
+)
+def test_a_console_that_knows_few_characters_ends_nothing(
+    playing: PlayingHorde, tmp_path: Path, console: dict[str, str]
+) -> None:
+    out = tmp_path / "\U0001f98a.webp"
+    command = [
+        sys.executable,
+        "-m",
+        "openhorde.cli.main",
+        "image",
+        "a \U0001f98a",
+        "--out",
+        str(out),
+    ]
+    done = subprocess.run(
+        [*command, "--url", playing.url, "--model", "\U0001f98a"],
+        capture_output=True,
+        check=False,
+        env=os.environ | console,
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"Traceback" not in done.stderr
+    assert read_facts(out)["prompt"] == "a \U0001f98a"
+
+
+def test_half_a_character_in_a_prompt_is_sent_whole(
+    run: Run, playing: PlayingHorde, tmp_path: Path
+) -> None:
+    result = run("image", "a fox \ud83d", "--out", str(tmp_path / "fox.webp"))
+    assert result.exit_code == 0, result.output
+    (sent,) = playing.calls("generate/async")
+    assert sent.body["prompt"] == "a fox \ufffd"

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from cli.conftest import Run, program
@@ -96,3 +97,22 @@ def test_children_end_when_their_parent_is_killed(playing: PlayingHorde) -> None
         parent.send_signal(signal.SIGKILL)
         # The pipe ends when the last process that holds it is gone, the worker that is.
         assert "stopped" in parent.stdout.read()
+
+
+@pytest.mark.parametrize("console", [{"PYTHONIOENCODING": "cp1252"}, {"LC_ALL": "C"}])
+def test_a_model_named_by_an_emoji_does_not_end_a_worker(
+    tmp_path: Path, console: dict[str, str]
+) -> None:
+    settings = tmp_path / "worker.yaml"
+    settings.write_text(
+        'horde_url: http://127.0.0.1:1\nbackends: [fake]\nmodels_to_load: ["\U0001f98a fox"]\n',
+        encoding="utf-16",
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "openhorde.cli.main", "worker", "check", "--config", str(settings)],
+        capture_output=True,
+        check=False,
+        env=os.environ | console,
+    )
+    assert b"Traceback" not in done.stderr
+    assert b"fox" in done.stdout

@@ -38,3 +38,16 @@ async def test_a_file_that_cannot_be_read_names_its_variable(
     with pytest.raises(SettingError, match=f"OPENHORDE_{setting.upper()}"):
         async with open_horde(settings, "http://horde.test"):
             pass
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+async def test_files_of_any_editor_are_read(
+    horde_database: str, tmp_path: Path, encoding: str
+) -> None:
+    file = tmp_path / "texts.json"
+    file.write_text('{"org/Writer-7B": {"parameters": 7000000000}}', encoding=encoding)
+    settings = ServerSettings(
+        database_url=horde_database, data=tmp_path, text_model_reference=str(file)
+    )
+    async with open_horde(settings, "http://horde.test") as horde:
+        assert horde.reference.texts.is_known("org/Writer-7B")

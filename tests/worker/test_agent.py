@@ -3,12 +3,13 @@
 
 import asyncio
 import base64
+import json
 from io import BytesIO
 from typing import Any
 
 import pytest
 from PIL import Image
-from starlette.responses import JSONResponse, PlainTextResponse
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from openhorde.worker.agent import events
 from openhorde.worker.backends.fake import fails
@@ -230,6 +231,17 @@ async def test_a_source_that_cannot_be_had_is_told(
     await worker.heard(events.Faulted)
     noted = horde.submitted(job_id)[0]["gen_metadata"][0]
     assert noted == {"type": "source_image", "value": value}
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+async def test_half_an_emoji_and_a_byte_order_mark_do_not_stop_a_worker(
+    horde: Any, start_worker: Any, mark: bytes
+) -> None:
+    (job_id,) = horde.offer(prompt="half \ud83d")
+    horde.pop_answers.append(Response(mark + json.dumps(horde.jobs.pop()).encode()))
+    worker = start_worker()
+    (delivered,) = await worker.heard(events.Delivered)
+    assert delivered.id == job_id
 
 
 async def test_a_source_that_never_comes_does_not_hold_up_others(

@@ -160,3 +160,18 @@ def test_a_server_may_be_given_more_at_once_than_a_device() -> None:
     settings = load_settings(None, None, {"max_threads": 2, "threads_on_servers": 8})
     assert [engines_of(settings, name) for name in ("diffusers", "openai")] == [2, 8]
     assert engines_of(load_settings(None, None, {"max_threads": 2}), "openai") == 2
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le"])
+def test_a_file_of_any_editor_is_read(encoding: str, tmp_path: Path) -> None:
+    file = tmp_path / "worker.yaml"
+    file.write_text('worker_name: "K\u00fcche \U0001f600"\nmax_power: 9\n', encoding=encoding)
+    settings = load_settings(file)
+    assert (settings.worker_name, settings.max_power) == ("K\u00fcche \U0001f600", 9)
+
+
+def test_reported_files_are_read_or_refused_with_the_encoding_that_is_wanted() -> None:
+    folder = Path(__file__).parents[1] / "cases" / "bridgedata"
+    assert load_settings(folder / "utf16.yaml", warn=lambda _: None).worker_name
+    with pytest.raises(SettingsError, match=r"latin1\.yaml is not saved as UTF-8: line 3"):
+        load_settings(folder / "latin1.yaml")

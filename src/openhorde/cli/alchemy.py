@@ -8,7 +8,6 @@ from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, get_args
 from urllib.parse import urlsplit
 
-import msgspec
 import typer
 from rich.console import Console
 from rich.markup import escape
@@ -19,6 +18,7 @@ from openhorde.cli.options import ANONYMOUS_KEY, DEFAULT_URL, ApiKey, AsJson, Ur
 from openhorde.cli.screen import output
 from openhorde.client import HordeError
 from openhorde.client.forms import DRAWN
+from openhorde.incoming.texts import encode_json
 from openhorde.wire.alchemy import AskedForm, Form, Interrogation
 from openhorde.wire.image import PostProcessor
 
@@ -123,4 +123,4 @@ def _show_facts(console: Console, facts: Any) -> None:
 def _words(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name} {_words(each)}" for name, each in value.items())
-    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    return value if isinstance(value, str) else encode_json(value).decode()

@@ -13,6 +13,7 @@ from openhorde.cli.extras import mendable, needs, server_settings
 from openhorde.cli.help_pages import App
 from openhorde.cli.options import Data
 from openhorde.cli.screen import fail, messages, output
+from openhorde.incoming.texts import read_json_file
 from openhorde.wire.kudos import LedgerRoot
 
 app = App(no_args_is_help=True, help="The ledger of a horde on this machine.")
@@ -65,6 +66,6 @@ def verify(
 
 def _kept(file: Path) -> list[LedgerRoot]:
     try:
-        return msgspec.json.decode(file.read_bytes(), type=list[LedgerRoot])
+        return read_json_file(file, list[LedgerRoot])
     except (OSError, msgspec.DecodeError) as error:
         fail(f"--roots {file}: {error}. Give the JSON of GET /api/v2/kudos/roots.")

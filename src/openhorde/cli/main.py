@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """`horde`: the command line. One file per command; this one puts them together."""
 
+import sys
 from typing import Annotated, Any
 
 import typer
@@ -25,6 +26,7 @@ from openhorde.cli.up import up
 from openhorde.cli.worker import worker_app
 from openhorde.cli.worker_panel import panel_command
 from openhorde.client import HordeError
+from openhorde.incoming.texts import write_anything
 
 INTERRUPTED = 130
 ASK, RUN = "Use a horde", "Run a horde"
@@ -98,6 +100,7 @@ app.add_typer(ledger.app, name="ledger", rich_help_panel=RUN)
 
 def main() -> None:
     """The entry point."""
+    write_anything(sys.stdout, sys.stderr)
     app()
 
 

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from openhorde.client import HordeError
+from openhorde.incoming.texts import encode_json
 
 # What the fields of the wire are called on the command line.
 OPTION_NAMES = {
@@ -59,7 +60,7 @@ def messages() -> Console:
 
 def print_json(value: Any) -> None:
     """One JSON document on standard output."""
-    text = msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
+    text = msgspec.json.format(encode_json(value), indent=2).decode()
     typer.echo(text)
 
 

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from openhorde.client.kinds import IMAGE, Asked, Kind, Status
+from openhorde.incoming.texts import decode_json
 from openhorde.wire.alchemy import AlchemyStatus, FormStatus
 from openhorde.wire.events import QueueEvent, StartEvent, StepEvent
 from openhorde.wire.requests import RequestCheck
@@ -199,6 +200,6 @@ def _look_at_jobs(answer: RequestCheck, kind: Kind[Any, Any]) -> Look:
 
 def _read(data: str, kind: type[Data]) -> Data | None:
     try:
-        return msgspec.json.decode(data, type=kind)
+        return decode_json(data.encode(errors="replace"), kind)
     except msgspec.DecodeError:
         return None

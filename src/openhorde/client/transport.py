@@ -15,6 +15,7 @@ from httpx_sse import EventSource, ServerSentEvent, SSEError, aconnect_sse
 
 from openhorde.client.errors import HordeError, HordeUnreachable, PictureUnreachable
 from openhorde.incoming.answers import AnswerRefused, bounded_client
+from openhorde.incoming.texts import decode_json, encode_json
 from openhorde.wire.errors import Error
 
 Answer = TypeVar("Answer")
@@ -102,7 +103,7 @@ class Transport:
         headers = {**self.headers, **(headers or {})}
         content = None
         if body is not None:
-            content = msgspec.json.encode(body)
+            content = encode_json(body)
             headers = {**headers, "Content-Type": "application/json"}
         response = await self._send(
             method,
@@ -284,9 +285,9 @@ def _read(content: bytes, answer: type[Answer]) -> Answer:
     That is tried only where the strict reading fails.
     """
     try:
-        return msgspec.json.decode(content, type=answer)
+        return decode_json(content, answer)
     except msgspec.ValidationError:
-        return msgspec.convert(_without_nulls(msgspec.json.decode(content)), answer)
+        return msgspec.convert(_without_nulls(decode_json(content)), answer)
 
 
 def _without_nulls(value: Any) -> Any:
@@ -312,7 +313,7 @@ async def _expect_stream(source: EventSource) -> None:
 def _refusal(response: httpx.Response) -> HordeError:
     retry_after_seconds = _retry_after_seconds(response.headers.get("Retry-After"))
     try:
-        error = msgspec.json.decode(response.content, type=Error, strict=False)
+        error = decode_json(response.content, Error, strict=False)
     except msgspec.DecodeError:
         error = Error(message=f"{response.url} answered HTTP {response.status_code}.")
     return HordeError(

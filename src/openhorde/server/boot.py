@@ -13,6 +13,7 @@ import asyncpg
 import msgspec
 import structlog
 
+from openhorde.incoming.texts import read_json_file
 from openhorde.server.actions import users
 from openhorde.server.actions.admins import UnknownAdmin, check_admins
 from openhorde.server.actions.assignments import Assignments
@@ -275,7 +276,7 @@ def _described(variable: str, path: str) -> dict[str, Any]:
     if not path:
         return {}
     try:
-        found = msgspec.json.decode(Path(path).read_bytes(), type=dict[str, dict[str, Any] | None])
+        found = read_json_file(Path(path), dict[str, dict[str, Any] | None])
     except (OSError, msgspec.MsgspecError) as error:
         raise SettingError(f"{variable}: {error}") from error
     return dict(found)

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import yaml
 
+from openhorde.incoming.texts import TextRefused, read_text_file
 from openhorde.worker.bridge_data import Warn, is_bridge_data, read_bridge_data
 from openhorde.worker.bridge_python import read_bridge_python
 from openhorde.worker.fields import SettingField, SettingsError
@@ -73,9 +74,11 @@ def base_url(given: str) -> str:
 
 def _from_file(path: Path, fields: Sequence[SettingField], warn: Warn) -> dict[str, Any]:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text_file(path)
     except OSError as error:
         raise SettingsError(f"cannot read {path}: {error.strerror}") from error
+    except TextRefused as error:
+        raise SettingsError(str(error)) from error
     if path.suffix.lower() == ".py":
         try:
             values = read_bridge_python(text, warn)

@@ -9,7 +9,7 @@ from worker.engines.replay import serving
 from worker.engines.scripted import Scripted, completion, models
 from worker.engines.writing_backends import COMPLETIONS, job, opened, plain, settings, write
 
-from openhorde.worker.backends import servers
+from openhorde.worker.backends import messages, servers
 from openhorde.worker.backends.base import Cancelled, EngineLost, JobFault
 from openhorde.worker.backends.engine import Engine, EngineDied
 from openhorde.worker.backends.openai.backend import OpenAIBackend
@@ -162,3 +162,39 @@ async def test_the_key_reaches_the_process_and_no_message() -> None:
     assert "401: Invalid API Key" in str(died.value)
     assert KEY not in str(died.value)
     assert KEY not in repr(settings(url, openai_api_key=KEY))
+
+
+@pytest.mark.parametrize(
+    ("pieces", "written"),
+    [
+        (("a ", "\ud83d", "\ude00", " b"), "a \U0001f600 b"),
+        (("a ", "\ud83d"), "a \ufffd"),
+        (("\ude00", " b"), "\ufffd b"),
+    ],
+)
+def test_an_emoji_that_comes_in_pieces_is_put_together(
+    pieces: tuple[str, ...], written: str
+) -> None:
+    with opened(plain(completion(*pieces))) as (_, backend, _):
+        assert write(backend, job()) == written
+
+
+def test_bytes_of_an_emoji_that_come_one_by_one_are_put_together() -> None:
+    lines = [
+        line
+        for byte in "\U0001f600".encode()
+        for line in (b'data: {"choices": [{"text": "' + bytes([byte]) + b'"}]}', b"")
+    ]
+    body = b"\n".join([*lines, *(line.encode() for line in completion("!"))]) + b"\n"
+    with opened(plain(Response(body, media_type="text/event-stream"))) as (_, backend, _):
+        assert write(backend, job()) == "\U0001f600!"
+
+
+def test_half_an_emoji_in_a_fault_does_not_end_the_engine_s_process() -> None:
+    reason = 'error: {"code": 500, "message": "no \\ud83d slot"}'
+    with opened(plain([reason, ""])) as (_, backend, _), pytest.raises(JobFault) as fault:
+        write(backend, job())
+    assert "no \ufffd slot" in str(fault.value)
+    faulted = messages.Faulted("1", "no \ud83d slot")
+    read = messages.from_engine(messages.frame(faulted)[messages.LENGTH_BYTES :])
+    assert read == messages.Faulted("1", "no \ufffd slot")

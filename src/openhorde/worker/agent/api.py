@@ -13,6 +13,7 @@ import msgspec
 
 from openhorde import __version__
 from openhorde.incoming.answers import bounded_client
+from openhorde.incoming.texts import decode_json, encode_json
 from openhorde.wire.errors import Error
 from openhorde.wire.work import Rewarded, StepsHeard
 from openhorde.worker.agent import events
@@ -107,7 +108,7 @@ class HordeApi:
         url = f"{self._base}/{path}"
         seconds_max = CALL_SECONDS_MAX + held_seconds
         line = self._lines.setdefault(path, Line(self._headers))
-        calling = _answer(line.post(url, msgspec.json.encode(body), seconds_max))
+        calling = _answer(line.post(url, encode_json(body), seconds_max))
         answer: dict[str, Any] = await self._noticed(calling, line)
         return answer
 
@@ -214,7 +215,7 @@ class HordeApi:
         answer: dict[str, Any] = await _answer(
             self._horde.post(
                 f"{self._base}/{path}",
-                content=msgspec.json.encode(body),
+                content=encode_json(body),
                 headers={"Content-Type": "application/json"},
                 timeout=seconds_max,
             )
@@ -231,8 +232,8 @@ async def _answer(calling: Awaitable[httpx.Response], kind: Any = dict[str, Any]
     if answer.status_code != 200:
         raise _refusal(answer)
     try:
-        return msgspec.json.decode(answer.content, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return decode_json(answer.content, kind)
+    except msgspec.DecodeError as error:
         raise Away(f"the horde's answer is not JSON: {error}") from error
 
 
@@ -245,8 +246,8 @@ def _exact(url: str) -> dict[str, Any]:
 
 def _refusal(answer: httpx.Response) -> Refused | Away:
     try:
-        error = msgspec.json.decode(answer.content, type=Error, strict=False)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        error = decode_json(answer.content, Error, strict=False)
+    except msgspec.DecodeError:
         if answer.status_code < 500 and answer.status_code not in TRY_AGAIN_STATUSES:
             return Refused(answer.status_code, Error(message=f"status {answer.status_code}"))
         error = Error(message=f"the horde answered {answer.status_code}")

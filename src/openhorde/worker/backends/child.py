@@ -13,6 +13,7 @@ import sys
 import threading
 from typing import BinaryIO
 
+from openhorde.incoming.texts import write_anything
 from openhorde.worker.backends import messages
 from openhorde.worker.backends.base import (
     Backend,
@@ -37,6 +38,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     _die_with_parent()
+    write_anything(sys.stdout, sys.stderr)
     outgoing = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     _Child(sys.stdin.buffer, outgoing).serve()

@@ -181,7 +181,9 @@ def _json(text: str) -> dict[str, Any]:
     except ValueError:
         answer = None
     if not isinstance(answer, dict):
-        raise EngineError(f"{NAME} answered something unreadable: {said(text.encode())}")
+        raise EngineError(
+            f"{NAME} answered something unreadable: {said(text.encode(errors='replace'))}"
+        )
     return answer
 
 

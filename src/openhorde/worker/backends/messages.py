@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 import msgspec
 from msgspec import Struct, field
 
+from openhorde.incoming.texts import all_mended
 from openhorde.worker.backends.base import Artifact, Capabilities, InMemory, Job, Note
 from openhorde.worker.settings import WorkerSettings
 
@@ -101,7 +102,11 @@ _from_engine = msgspec.msgpack.Decoder(FromEngine, dec_hook=_decode_path)
 
 def frame(message: ToEngine | FromEngine) -> bytes:
     """The message as it travels."""
-    content = _encoder.encode(message)
+    try:
+        content = _encoder.encode(message)
+    except UnicodeEncodeError:
+        plain = msgspec.to_builtins(message, builtin_types=(bytes,), enc_hook=_encode_path)
+        content = _encoder.encode(all_mended(plain))
     return len(content).to_bytes(LENGTH_BYTES, "big") + content
 
 

@@ -22,6 +22,7 @@ from openhorde.incoming.answers import (
     bounded_blocking_client,
     bounded_client,
 )
+from openhorde.incoming.texts import decode_json, mended
 from openhorde.worker.backends.base import EngineLost, JobFault
 
 T = TypeVar("T")
@@ -198,11 +199,11 @@ class Server:
                     *lines, rest = bytes(pending).split(b"\n")
                     pending = bytearray(rest)
                     for line in lines:
-                        if take(line.decode("utf-8", "replace").rstrip("\r")):
+                        if take(line.decode("utf-8", "surrogateescape").rstrip("\r")):
                             return
                 self._check(response.status_code, bytes(pending))
                 if pending:
-                    take(pending.decode("utf-8", "replace"))
+                    take(pending.decode("utf-8", "surrogateescape"))
 
     @contextlib.contextmanager
     def _told(self, path: str) -> Iterator[None]:
@@ -224,7 +225,7 @@ class Server:
 
     def _read_json(self, path: str, content: bytes) -> Any:
         try:
-            return json.loads(content)
+            return decode_json(content)
         except ValueError as error:
             raise EngineError(
                 f"{self.name} answered something that is not JSON at {path}: {said(content)}"
@@ -247,5 +248,5 @@ def said(content: bytes | Any) -> str:
             break
         words = ("error", "detail", "message", "msg")
         found = next((found[word] for word in words if found.get(word)), str(found))
-    words_in_line = " ".join(str(found).split())
+    words_in_line = " ".join(mended(str(found)).split())
     return words_in_line[:SAID_CHARACTERS_MAX] or "nothing"

@@ -4,6 +4,7 @@
 import random
 from collections.abc import Callable, Iterable
 
+from openhorde.incoming.texts import mended
 from openhorde.worker.backends.base import (
     Artifact,
     Cancelled,
@@ -89,7 +90,7 @@ class Writing:
     def artifact(self) -> Artifact:
         """The text, as a result."""
         return Artifact(
-            content=self._text.encode("utf-8", "replace"),
+            content=mended(self._text).encode(),
             media_type="text/plain",
             seed=self._seed,
         )

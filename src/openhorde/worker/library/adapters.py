@@ -14,6 +14,8 @@ import msgspec
 from msgspec import Struct, field
 from safetensors import SafetensorError, safe_open
 
+from openhorde.incoming.texts import read_json_file
+
 Kind = Literal["loras", "embeddings"]
 Family = Literal["stable_diffusion", "stable_diffusion_2", "stable_diffusion_xl", "other"]
 ANY_TRIGGER = "any"
@@ -76,7 +78,7 @@ def read_about(path: Path) -> About:
 
 def _beside(path: Path) -> About:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=About)
+        return read_json_file(path, About)
     except (OSError, msgspec.DecodeError):
         return About()
 

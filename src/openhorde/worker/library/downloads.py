@@ -13,6 +13,7 @@ import msgspec
 import structlog
 from msgspec import Struct, field
 
+from openhorde.incoming.texts import decode_json
 from openhorde.worker.library.adapters import (
     URL_STARTS,
     About,
@@ -123,9 +124,9 @@ class Downloads:
         content = await self._fetcher.get(url, CATALOGUE_BYTES_MAX)
         try:
             if is_version:
-                version = msgspec.json.decode(content, type=Version)
+                version = decode_json(content, Version)
             else:
-                versions = msgspec.json.decode(content, type=Versions).model_versions
+                versions = decode_json(content, Versions).model_versions
                 version = versions[0] if versions else Version()
         except msgspec.DecodeError as error:
             raise NotFetched(f"the catalogue's answer cannot be read: {error}") from error

@@ -9,6 +9,7 @@ import httpx
 import msgspec
 
 from openhorde.incoming.answers import bounded_client
+from openhorde.incoming.texts import decode_json, encode_json
 from openhorde.wire.errors import Error
 from openhorde.wire.users import UserDetails
 from openhorde.wire.workers import WorkerDetails, WorkerEdit
@@ -72,7 +73,7 @@ class OwnerCalls:
         self, method: str, path: str, answer: type[Answer], body: msgspec.Struct | None = None
     ) -> Answer:
         """One call below /api/v2, its answer read as `answer`."""
-        content = msgspec.json.encode(body) if body is not None else None
+        content = encode_json(body) if body is not None else None
         headers = {"Content-Type": "application/json"} if body is not None else {}
         try:
             given = await self._client.request(
@@ -84,7 +85,7 @@ class OwnerCalls:
         if given.status_code >= 300:
             raise _refused(given)
         try:
-            return msgspec.json.decode(given.content, type=answer)
+            return decode_json(given.content, answer)
         except msgspec.DecodeError as error:
             raise CallFailed(f"the horde's answer to {path} is odd: {error}") from error
 
@@ -93,7 +94,7 @@ def _refused(given: httpx.Response) -> CallFailed:
     waits: Any = given.headers.get("Retry-After", "")
     retry_after_seconds = float(waits) if waits.isdigit() else 0.0
     try:
-        error = msgspec.json.decode(given.content, type=Error, strict=False)
+        error = decode_json(given.content, Error, strict=False)
     except msgspec.DecodeError:
         return CallFailed(
             f"the horde answered {given.status_code}", given.status_code, retry_after_seconds

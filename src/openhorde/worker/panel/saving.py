@@ -12,6 +12,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from openhorde.incoming.texts import TextRefused, read_text_file
 from openhorde.worker import bridge_data
 from openhorde.worker.settings import (
     RENAMED,
@@ -72,7 +73,10 @@ class SettingsFile:
 
     def _changed(self, changes: Mapping[str, Any]) -> str:
         """The file's text with the changes in it."""
-        before = self.path.read_text(encoding="utf-8") if self.path.exists() else NEW_FILE
+        try:
+            before = read_text_file(self.path) if self.path.exists() else NEW_FILE
+        except TextRefused as error:
+            raise NotSaved(str(error)) from error
         yaml = YAML()
         yaml.preserve_quotes = True
         yaml.width = 4096

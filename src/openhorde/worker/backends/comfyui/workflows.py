@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import msgspec
 from msgspec import Struct, field
 
+from openhorde.incoming.texts import decode_json, decode_text
 from openhorde.worker.backends.base import Adapter
 
 SHIPPED = Path(__file__).parent / "workflows"
@@ -108,7 +108,7 @@ def _read(path: Path) -> Template:
         content = path.read_bytes()
         if len(content) > TEMPLATE_BYTES_MAX:
             raise ValueError(f"it has more than {TEMPLATE_BYTES_MAX} bytes")
-        template = msgspec.json.decode(content, type=Template)
+        template = decode_json(decode_text(content, "it").encode(), Template)
         template.file = path.name
         for node_id, node in template.workflow.items():
             if "class_type" not in node or not isinstance(node.get("inputs"), dict):

@@ -17,6 +17,7 @@ from PIL import Image
 from torch import nn
 from torch.nn import functional
 
+from openhorde.incoming.texts import read_json_file
 from openhorde.worker.backends.base import JobFault
 from openhorde.worker.backends.diffusers import control_lines
 from openhorde.worker.backends.diffusers.poses import draw_poses
@@ -223,7 +224,7 @@ def _load_hed(path: Path) -> Resident:
 
 def _palette(path: Path) -> Pixels:
     try:
-        colours = msgspec.json.decode(path.read_bytes(), type=list[tuple[int, int, int]])
+        colours = read_json_file(path, list[tuple[int, int, int]])
         return np.array(colours, dtype=np.uint8).reshape(-1, 3)
     except (OSError, msgspec.DecodeError, OverflowError) as error:
         raise JobFault(f"control_type seg: {path} cannot be read: {error}") from error

@@ -17,6 +17,7 @@ import msgspec
 from msgspec import Meta, Struct
 from safetensors import SafetensorError, safe_open
 
+from openhorde.incoming.texts import read_json_file
 from openhorde.worker.engine_settings import Name
 from openhorde.worker.library.subject import Subject
 
@@ -146,6 +147,6 @@ def _sidecar(path: Path) -> _Sidecar:
 
 def _read(path: Path, kind: type[Kind]) -> Kind:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
+        return read_json_file(path, kind)
     except (OSError, msgspec.DecodeError) as error:
         raise RuntimeError(f"{path} cannot be read: {error}") from error

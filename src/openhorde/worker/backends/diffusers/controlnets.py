@@ -14,6 +14,7 @@ import msgspec
 import torch
 from msgspec import Struct, field
 
+from openhorde.incoming.texts import read_json_file
 from openhorde.worker.backends.diffusers.catalogue import Family, ModelCard
 from openhorde.worker.backends.diffusers.residents import Resident, Residents
 from openhorde.worker.library.sizes import size_on_disk
@@ -77,8 +78,8 @@ def _card(place: Path) -> ControlCard | None:
     if not (config / CONFIG).is_file():
         return None
     try:
-        read = msgspec.json.decode((config / CONFIG).read_bytes(), type=_Config)
-        told = msgspec.json.decode(beside.read_bytes(), type=_Sidecar) if beside.exists() else None
+        read = read_json_file(config / CONFIG, _Config)
+        told = read_json_file(beside, _Sidecar) if beside.exists() else None
     except (OSError, msgspec.DecodeError) as error:
         raise RuntimeError(f"controlnets_folder: {place.name}: {error}") from error
     types = tuple(told.control_types) if told is not None else ()

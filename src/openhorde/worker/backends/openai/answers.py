@@ -31,7 +31,9 @@ class Reader(ABC):
         except ValueError:
             said_so = None
         if not isinstance(said_so, dict):
-            raise EngineError(f"{self._name} answered something unreadable: {said(data.encode())}")
+            raise EngineError(
+                f"{self._name} answered something unreadable: {said(data.encode(errors='replace'))}"
+            )
         if said_so.get("error"):
             raise EngineError(f"{self._name} failed while it wrote: {said(said_so)}")
         piece, ended = self._piece(said_so)
@@ -54,7 +56,9 @@ class CompletionReader(Reader):
     def _data(self, line: str) -> str | None:
         word, _, rest = line.partition(":")
         if word == "error":  # llama.cpp names such an event's only line so
-            raise EngineError(f"{self._name} failed while it wrote: {said(rest.encode())}")
+            raise EngineError(
+                f"{self._name} failed while it wrote: {said(rest.encode(errors='replace'))}"
+            )
         return rest.strip() if word == "data" else None
 
     def _piece(self, answer: dict[str, Any]) -> tuple[str, bool]:

@@ -5,10 +5,10 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import structlog
 from PIL import Image
 
+from openhorde.incoming.texts import encode_json, mended
 from openhorde.worker.backends.base import (
     Artifact,
     Cancelled,
@@ -139,7 +139,7 @@ class TransformersBackend:
         report(1, 1)
         if isinstance(told, Image.Image):
             return Artifact(content=write_webp(told), media_type="image/webp", seed=0)
-        content = msgspec.json.encode(told)
+        content = encode_json(told)
         return Artifact(content=content, media_type="application/json", seed=0)
 
     def _opened(self, name: str) -> Form:
@@ -172,7 +172,7 @@ class TransformersBackend:
             raise JobFault(str(error)) from error
         written = write(writer, job, report, cancelled)
         return Artifact(
-            content=written.text.encode("utf-8", "replace"),
+            content=mended(written.text).encode(),
             media_type="text/plain",
             seed=written.seed,
             notes=[information(told) for told in written.told],

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 
+from openhorde.incoming.texts import read_json_file
 from openhorde.worker.engine_settings import Name
 from openhorde.worker.library.folders import CONFIG, find_model
 from openhorde.worker.library.subject import Subject
@@ -78,6 +79,6 @@ def _card(name: str, folder: Path) -> TextCard:
 
 def _read(path: Path, kind: Any) -> Any:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
+        return read_json_file(path, kind)
     except (OSError, msgspec.DecodeError) as error:
         raise RuntimeError(f"{path} cannot be read: {error}") from error
