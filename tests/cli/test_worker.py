@@ -71,6 +71,17 @@ def test_idling_on_is_not_news() -> None:
     assert log.entry(events.Idle(kind="text")) is None
 
 
+def test_staying_in_maintenance_is_not_news() -> None:
+    log = WorkerLog()
+    resting = events.Maintenance("in maintenance")
+    assert log.entry(resting) is not None
+    assert log.entry(resting) is None
+    assert log.entry(events.Maintenance("in maintenance", "text")) is not None
+    log.entry(events.Idle())
+    assert log.entry(resting) is not None
+    assert log.entry(events.Idle()) is not None
+
+
 def test_a_child_is_the_command_it_was_told_to_be() -> None:
     done = subprocess.run(horde_command("--version"), capture_output=True, text=True, check=True)
     assert done.stdout.strip() == f"openhorde {__version__}"
