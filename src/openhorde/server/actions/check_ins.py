@@ -13,11 +13,13 @@ from openhorde.server.domain import policy
 from openhorde.server.domain.kinds.face import AnyKind, AnyPop
 from openhorde.server.domain.kinds.table import kind_of
 from openhorde.server.domain.matching import prioritised
+from openhorde.server.domain.needs import Offer
 from openhorde.server.domain.refusals import Refusal
 from openhorde.server.kit.addresses import is_public_text
 from openhorde.server.kit.ids import uuid7
 from openhorde.server.store import check_ins
 from openhorde.server.store.check_ins import CheckIn, WorkerRecord
+from openhorde.server.store.signals import Edited
 
 if TYPE_CHECKING:
     from openhorde.server.actions.horde import Horde
@@ -25,6 +27,10 @@ if TYPE_CHECKING:
 
 STORE_SECONDS = 30.0
 """A check-in is stored only if the last one is older than this."""
+
+EARLY_STORES_MAX = 6
+"""An offer that differs from what is stored is stored at once, within STORE_SECONDS at most so many
+times: some workers offer this and that in turn."""
 
 READ_SECONDS = 5.0
 """What others may have changed (maintenance, pause, speed) is read again after this."""
@@ -52,6 +58,26 @@ class Entry:
     fitting_favoured: Fitting
     recovered_at: float = 0.0
     """When jobs were last looked for that it does not hold any more."""
+    stored: tuple[Offer, int] | None = None
+    """The offer and the threads that this process has stored last."""
+    early_stores: int = 0
+    early_since: float = 0.0
+
+    @property
+    def offered(self) -> tuple[Offer, int]:
+        """What clients are told of it: what it can do, and how much at once."""
+        return self.fitting.offer, self.pop.threads
+
+    def is_due(self, now: float) -> bool:
+        """Is it time to store what it says?"""
+        if now - self.stored_at > STORE_SECONDS:
+            return True
+        if self.stored == self.offered:
+            return False
+        if now - self.early_since > STORE_SECONDS:
+            self.early_stores, self.early_since = 0, now
+        self.early_stores += 1
+        return self.early_stores <= EARLY_STORES_MAX
 
 
 class CheckIns:
@@ -86,7 +112,7 @@ class CheckIns:
 
 
 async def check_in(horde: "Horde", owner: "Account", pop: AnyPop, address: str) -> Entry:
-    """Admit a worker that pops, and store what it says at most every half minute.
+    """Admit a worker that pops, and store what it says every half minute, and when it changes.
 
     Raises Refusal when the owner may not run it, the name is taken, or it serves nothing known.
     """
@@ -104,12 +130,12 @@ async def check_in(horde: "Horde", owner: "Account", pop: AnyPop, address: str) 
         entry = await _read(horde, owner, pop, name, address, entry, now)
         if edits == horde.check_ins.edits:
             horde.check_ins.keep(owner.id, name, entry)
-    if now - entry.stored_at > STORE_SECONDS:
+    if entry.is_due(now):
         if not await _store(horde, owner, entry, address):
             # The name was taken between our look and our insert, or the worker was deleted.
             horde.check_ins.forget(name)
             return await check_in(horde, owner, pop, address)
-        entry.stored_at = now
+        entry.stored_at, entry.stored = now, entry.offered
     return entry
 
 
@@ -152,8 +178,11 @@ async def _read(
     is_same = known is not None and known.record.id == record.id
     stored_at = known.stored_at if known and is_same else now - record.idle_seconds
     read_at = known.read_at if known and fresh else now
-    recovered_at = known.recovered_at if known and is_same else 0.0
-    return Entry(kind, record, read_at, stored_at, pop, models, fitting, favoured, recovered_at)
+    entry = Entry(kind, record, read_at, stored_at, pop, models, fitting, favoured)
+    if known and is_same:
+        entry.recovered_at, entry.stored = known.recovered_at, known.stored
+        entry.early_stores, entry.early_since = known.early_stores, known.early_since
+    return entry
 
 
 async def _record(
@@ -218,8 +247,11 @@ async def _store(horde: "Horde", owner: "Account", entry: Entry, address: str) -
         offer=msgspec.to_builtins(entry.pop),
         address=address,
     )
-    if await check_ins.check_in(horde.statements, said) != record.id:
+    found, is_new = await check_ins.check_in(horde.statements, said)
+    if found != record.id:
         return False
-    if not (record.maintenance or record.paused):
-        horde.workforce.changed(record.id)
+    if is_new and not (record.maintenance or record.paused):
+        # All processes tell clients what is possible.
+        horde.workforce.forget()
+        horde.signals.tell_others(Edited("worker", record.name))
     return True

@@ -133,14 +133,9 @@ class Workforce:
             return await self._read.fresh()
         return roster
 
-    def changed(self, worker_id: UUID) -> None:
-        """A worker that was not on the roster has checked in: the next look reads again."""
-        roster = self._roster
-        if roster and all(worker.id != worker_id for _, worker in roster.offers):
-            self._is_stale = True
-
     def forget(self) -> None:
-        """Somebody edited a worker or its owner: the next look reads again."""
+        """A worker has come or offers something else, or somebody edited it or its owner: the next
+        look reads again."""
         self._is_stale = True
 
     def forecast(

@@ -48,9 +48,10 @@ class CheckIn:
     address: str
 
 
-async def check_in(statements: Statements, said: CheckIn) -> UUID | None:
-    """Store it; the worker's id, or None when the name is another user's or another kind's."""
-    found: UUID | None = await statements.value(
+async def check_in(statements: Statements, said: CheckIn) -> tuple[UUID | None, bool]:
+    """Store it; the worker's id, or None when the name is another user's or another kind's; and
+    whether others do not know of this: it offers something else, or was away."""
+    row = await statements.row(
         "check_in_worker",
         said.worker_id,
         said.kind,
@@ -62,7 +63,7 @@ async def check_in(statements: Statements, said: CheckIn) -> UUID | None:
         said.offer,
         said.address,
     )
-    return found
+    return (row["id"], row["is_new"]) if row else (None, False)
 
 
 async def count_workers(

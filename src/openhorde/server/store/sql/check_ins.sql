@@ -9,6 +9,10 @@ from workers where name = $1;
 
 -- name: check_in_worker
 -- Store what a worker said at its check-in; its uptime grows while it is neither stale nor resting.
+-- It is new to others if it was away, or offers something else (but for what differs from pop to pop).
+with known as (
+    select models, threads, offer, checked_in_at from workers where name = $3
+)
 insert into workers (id, kind, name, user_id, bridge_agent, threads, models, offer, address)
 values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 on conflict (name) do update
@@ -20,7 +24,12 @@ set bridge_agent = excluded.bridge_agent, threads = excluded.threads, models = e
         else extract(epoch from now() - workers.checked_in_at)::bigint
     end
 where workers.user_id = excluded.user_id and workers.kind = excluded.kind
-returning id;
+returning id, not exists (
+    select from known
+    where known.models = $7::text[] and known.threads = $6
+        and known.offer - '{amount,wait,holding}'::text[] = $8::jsonb - '{amount,wait,holding}'::text[]
+        and known.checked_in_at > now() - interval '300 seconds'
+) as is_new;
 
 -- name: count_workers
 -- How many workers of a kind that were online within a day a user has, and how many call from an
