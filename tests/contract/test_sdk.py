@@ -127,7 +127,7 @@ def test_every_refusal_is_one_that_the_sdk_reads(
 ) -> None:
     refusals = play(server, "fail", alice.key, bob.key, DRAWN_BY_HAND)
     assert {each["name"]: each["rc"] for each in refusals} == {
-        "key": "InvalidAPIKey",
+        "key": "UserNotFound",
         "check": "RequestNotFound",
         "status": "RequestNotFound",
         "cancel": "RequestNotFound",

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cast import picture_text
 from hostile.attacks import Target, assert_field_named, assert_refused, image_body, pop_body
 
 ASK = "/api/v2/generate/async"
@@ -152,7 +153,7 @@ def test_halves_of_characters_that_are_stored_come_back_whole(target: Target) ->
     assert popped["payload"]["prompt"] == "a fox \ufffd"
     assert popped["model"] == "model \ufffd"
     note = {"type": "information", "value": "see_ref", "ref": "\ude00 done"}
-    done = {"id": popped["id"], "generation": "R2", "gen_metadata": [note]}
+    done = {"id": popped["id"], "generation": picture_text(), "gen_metadata": [note]}
     assert target.send(SUBMIT, json.dumps(done).encode()).status_code == 200
 
 
@@ -258,7 +259,7 @@ def test_giant_headers_are_refused_or_ignored(target: Target, name: str, size: i
 @pytest.mark.parametrize("value", ["\xff\xfe", "a'b\"c", "%00", "' or 1=1 --", "x" * 5000, "é"])
 def test_odd_keys_belong_to_nobody(target: Target, value: str) -> None:
     headers = {b"apikey": value.encode("latin-1")}
-    assert_refused(target.http.get("/api/v2/find_user", headers=headers), 401)
+    assert_refused(target.http.get("/api/v2/find_user", headers=headers), 404)
     assert_refused(target.http.post(POP, headers=headers, json=pop_body()), 401)
 
 

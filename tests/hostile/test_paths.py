@@ -24,7 +24,7 @@ NAMES = [
     "..%5c..%5cwindows",
     "%00",
     "a%00b",
-    "%ff%fe",
+    "x%ff%fe",
     "%c0%ae%c0%ae%2f",
     "%ed%a0%80",
     "%",
