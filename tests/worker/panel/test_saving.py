@@ -50,6 +50,15 @@ def test_what_is_wrong_leaves_the_file_as_it_was(file: SettingsFile) -> None:
     assert [path.name for path in file.path.parent.iterdir()] == ["worker.yaml"]
 
 
+def test_a_python_file_is_read_and_never_written(tmp_path: Path) -> None:
+    file = SettingsFile(tmp_path / "bridgeData.py", {})
+    file.path.write_text("max_power = 16\n")
+    assert file.load().max_power == 16
+    with pytest.raises(NotSaved, match=r"use a \.yaml file"):
+        file.write({"max_power": 8})
+    assert file.path.read_text() == "max_power = 16\n"
+
+
 def test_two_settings_that_do_not_agree_are_refused(file: SettingsFile) -> None:
     with pytest.raises(NotSaved, match="idle_seconds must not be more than idle_seconds_max"):
         file.write({"idle_seconds": 50})

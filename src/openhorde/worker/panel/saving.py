@@ -66,6 +66,8 @@ class SettingsFile:
 
         The file is replaced whole or not at all. Raises NotSaved.
         """
+        if self.path.suffix.lower() == ".py":
+            raise NotSaved(f"{self.path} is Python, and only YAML is written: use a .yaml file")
         try:
             self._replace(self._changed(changes))
         except OSError as error:
