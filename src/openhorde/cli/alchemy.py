@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""`horde alchemy`: any form of alchemy, done of pictures."""
+"""`horde alchemy`: apply any form of alchemy to pictures."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -45,10 +45,10 @@ def alchemy(
     url: Url = DEFAULT_URL,
     api_key: ApiKey = ANONYMOUS_KEY,
 ) -> None:
-    """Have something done with pictures: upscale, mend faces, remove the background, describe.
+    """Process pictures: upscale, mend faces, remove backgrounds, list colours, and more.
 
-    A form that makes a picture writes it beside the others as NAME-FORM. Which forms can be had
-    depends on the workers online.
+    What is a picture itself is written to a file NAME-FORM in the folder of --out. Which forms are
+    available depends on the workers online.
     """
     name = form_named(form)
     folder = out or Path()

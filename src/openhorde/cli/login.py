@@ -29,9 +29,9 @@ def login(
     api_key: ApiKey = ANONYMOUS_KEY,
     forget: Annotated[bool, typer.Option("--forget", help="Delete what was kept.")] = False,
 ) -> None:
-    """Keep --url and --api-key in a file of yours, for all later commands.
+    """Save --url and --api-key in your configuration folder, as defaults of all commands.
 
-    Options and variables still win over the file.
+    Options and variables still take precedence.
     """
     file = login_file()
     console = output()
