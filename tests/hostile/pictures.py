@@ -32,7 +32,7 @@ def png_of_zeros(side: int) -> bytes:
 
 def png_with_packed_text(size: int) -> bytes:
     """A sound picture with a text chunk that unpacks to so many bytes."""
-    sound = png()
+    sound = png(color="white")
     text = _chunk(b"zTXt", b"Comment\0\0" + zlib.compress(b"x" * size, 9))
     profile = _chunk(b"iCCP", b"profile\0\0" + zlib.compress(b"\0" * size, 9))
     after_header = 8 + 25
