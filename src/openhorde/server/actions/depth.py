@@ -3,7 +3,7 @@
 
 import asyncio
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import accumulate
 from time import monotonic
@@ -14,8 +14,26 @@ from openhorde.server.store.statements import Statements
 from openhorde.server.store.work import LaneLoad, RankSlice
 
 FRESH_SECONDS_MIN = 0.05
+FRESH_SECONDS_MAX = 10.0
 READING_SHARE_MAX = 0.005
-"""Reading takes time in proportion to the queue, and at most this share of all time."""
+"""Reading takes time in proportion to the queue, and at most this share of all time, unless that
+would make the numbers older than FRESH_SECONDS_MAX."""
+
+PROMPT_SHARE_MAX = 0.2
+PROMPT_SECONDS_MAX = 0.1
+"""A caller who has to see the latest waits for a reading, as long as these take at most this share
+of the time and nobody waits longer for the next one."""
+
+AGE_SECONDS_MAX = 20.0
+"""Nobody is told older numbers than this: who asks waits for a reading."""
+
+LATEST_WEIGHT = 0.3
+"""How much the last reading says of what a reading takes: one that was held up says little."""
+
+
+def fresh_seconds(read_seconds: float) -> float:
+    """How long numbers are fresh whose reading takes so long."""
+    return min(max(FRESH_SECONDS_MIN, read_seconds / READING_SHARE_MAX), FRESH_SECONDS_MAX)
 
 
 class Depth:
@@ -39,6 +57,15 @@ class Depth:
 
 
 @dataclass(frozen=True, slots=True)
+class Share:
+    """Parts of a queue, from 0 to 1."""
+
+    requests: float
+    jobs: float
+    things: float
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """The depth of the queue at one moment: by lane, and by rank for each kind."""
 
@@ -49,6 +76,18 @@ class Snapshot:
     def depth(self, kind: str) -> Depth:
         """The depth of one kind's queue; empty when nothing of it waits."""
         return self.kinds.get(kind) or Depth(())
+
+    def possible(self, kind: str, is_served: Callable[[int], bool]) -> Share:
+        """What part of a kind's queue waits in lanes that somebody serves."""
+        every, served = [0, 0, 0], [0, 0, 0]
+        for lane, load in self.lanes.items():
+            if load.kind == kind:
+                for counts in (every, served) if is_served(lane) else (every,):
+                    counts[0] += load.requests
+                    counts[1] += load.jobs
+                    counts[2] += load.things
+        parts = (some / all_ if all_ else 1.0 for some, all_ in zip(served, every, strict=True))
+        return Share(*parts)
 
     def jobs(self) -> int:
         """Jobs that wait, of all kinds."""
@@ -62,20 +101,25 @@ class Depths:
         self._statements = statements
         self._reading = SingleFlight(self._read)
         self._snapshot: Snapshot | None = None
-        self._read_seconds = 0.0
+        self._read_seconds: float | None = None
         self._refresh: asyncio.Task[Snapshot] | None = None
 
-    async def snapshot(self) -> Snapshot:
+    async def snapshot(self, *, after: float = 0.0) -> Snapshot:
         """The depth of the queue. Nobody waits for a reading, unless the process has been idle and
-        knows only old numbers."""
+        knows only old numbers, or who asks wants to see what happened until `after` (monotonic) and
+        a reading costs little."""
         snapshot = self._snapshot
         if snapshot is None:
             return await self._reading.fresh()
-        age_seconds = monotonic() - snapshot.taken_at
-        fresh_seconds = max(FRESH_SECONDS_MIN, self._read_seconds / READING_SHARE_MAX)
-        if age_seconds > 5 * fresh_seconds:
+        pause_seconds = (self._read_seconds or 0.0) / PROMPT_SHARE_MAX
+        if snapshot.taken_at <= after and pause_seconds < PROMPT_SECONDS_MAX:
+            await asyncio.sleep(max(0.0, snapshot.taken_at + pause_seconds - monotonic()))
             return await self._reading.fresh()
-        if age_seconds > fresh_seconds and self._refresh is None:
+        age_seconds = monotonic() - snapshot.taken_at
+        fresh_for = fresh_seconds(self._read_seconds or 0.0)
+        if age_seconds > min(5 * fresh_for, AGE_SECONDS_MAX):
+            return await self._reading.fresh()
+        if age_seconds > fresh_for and self._refresh is None:
             self._refresh = asyncio.create_task(self._reading.fresh())
             self._refresh.add_done_callback(self._refreshed)
         return snapshot
@@ -92,6 +136,9 @@ class Depths:
         for piece in pieces:
             slices.setdefault(piece.kind, []).append(piece)
         kinds = {kind: Depth(ordered) for kind, ordered in slices.items()}
-        self._read_seconds = monotonic() - began
+        latest_seconds = monotonic() - began
+        if self._read_seconds is None:
+            self._read_seconds = latest_seconds
+        self._read_seconds += LATEST_WEIGHT * (latest_seconds - self._read_seconds)
         self._snapshot = Snapshot(began, lanes, kinds)
         return self._snapshot

@@ -40,10 +40,13 @@ async def measure(facts: RequestFacts, queue: Queue, workforce: Workforce) -> Pr
     if facts.rank is not None:
         snapshot = await queue.snapshot()
         roster = await workforce.roster()
-        position, jobs_ahead, things_ahead = snapshot.depth(facts.kind).up_to(facts.rank)
-        position, jobs_ahead = max(1, position), max(facts.waiting, jobs_ahead)
+        requests, jobs, things = snapshot.depth(facts.kind).up_to(facts.rank)
+        # What nobody can do holds nobody up.
+        share = workforce.share(roster, snapshot, queue.needs, facts.kind)
+        position = max(1, round(requests * share.requests))
+        jobs_ahead = max(facts.waiting, round(jobs * share.jobs))
         wait = lives.wait_seconds(
-            things_ahead=max(things_ahead, facts.things_waiting),
+            things_ahead=max(round(things * share.things), facts.things_waiting),
             mean_speed=roster.mean_speed(facts.kind),
             active_threads=roster.threads(facts.kind),
             jobs_ahead=jobs_ahead,

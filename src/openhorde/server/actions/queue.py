@@ -76,6 +76,7 @@ class Queue:
         self._newest = SingleFlight(self._read_newest)
         self._all = SingleFlight(self._read_all)
         self._learned: tuple[float, int] | None = None
+        self._joined_at = 0.0
         self._seen_to = stored.NOTHING_SEEN
         self._swept_to = 0
         self._sweep_due = 0.0
@@ -234,9 +235,10 @@ class Queue:
             lanes |= known.get(user_id, (0.0, lanes))[1]
         return sorted(lanes & self._lanes.fitting(fitting)) if lanes else []
 
-    async def snapshot(self) -> Snapshot:
-        """The depth of the queue, some moments old; what its lanes need is known."""
-        snapshot = await self._depths.snapshot()
+    async def snapshot(self, *, with_latest: bool = False) -> Snapshot:
+        """The depth of the queue, some moments old; what its lanes need is known. In a small queue
+        `with_latest` has all jobs that are known to have joined."""
+        snapshot = await self._depths.snapshot(after=self._joined_at if with_latest else 0.0)
         learned = snapshot.taken_at, self._lanes.era
         if self._learned != learned:
             await self.learn(snapshot.lanes)
@@ -255,6 +257,7 @@ class Queue:
         if known is not None:
             known[1].add(signal.lane)
         self._lanes.joined(signal.lane, signal.rank)
+        self._joined_at = monotonic()
 
     def _started(self, kind: str, worker_id: UUID, rank: int) -> None:
         self._virtual_times.setdefault(kind, VirtualTime()).started(worker_id, rank)

@@ -9,9 +9,10 @@ from openhorde.server.domain.kinds.table import KINDS
 from openhorde.server.domain.matching import Waiting
 from openhorde.server.domain.needs import Needs, Offer
 
-FRESH_SECONDS_MIN = 0.05
+SUMMING_SECONDS_FREE = 0.002
 SUMMING_SHARE_MAX = 0.005
-"""Summing up what waits takes time in proportion to the lanes, and at most this share of all."""
+"""Summing up what waits takes time in proportion to the lanes: at most this share of all time,
+unless it takes no longer than SUMMING_SECONDS_FREE."""
 
 
 class Skips:
@@ -43,7 +44,9 @@ class Skips:
 
     def _sum_up(self, snapshot: Snapshot, needs_of: Callable[[int], Needs | None]) -> None:
         began = monotonic()
-        due_seconds = max(FRESH_SECONDS_MIN, self._summing_seconds / SUMMING_SHARE_MAX)
+        due_seconds = 0.0
+        if self._summing_seconds > SUMMING_SECONDS_FREE:
+            due_seconds = self._summing_seconds / SUMMING_SHARE_MAX
         known = self._snapshot
         if snapshot is known or (known and began - self._summed_at < due_seconds):
             return

@@ -177,7 +177,7 @@ def _lane_terms(horde: "Horde", entry: Entry, lane: int, *, general: bool) -> La
 
 
 async def _skipped(horde: "Horde", entry: Entry) -> dict[str, int]:
-    snapshot = await horde.queue.snapshot()
+    snapshot = await horde.queue.snapshot(with_latest=True)
     skipped = horde.skips.tally(snapshot, horde.queue.needs, entry.fitting.offer)
     blocked_words = entry.kind.blocked_words(entry.pop)
     if blocked_words:

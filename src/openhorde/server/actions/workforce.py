@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 import structlog
 
-from openhorde.server.actions.depth import Snapshot
+from openhorde.server.actions.depth import Share, Snapshot
 from openhorde.server.actions.forecast import Forecast
 from openhorde.server.domain.crew import Crew
 from openhorde.server.domain.kinds.face import AnyKind, Finder
@@ -125,6 +125,7 @@ class Workforce:
         self._is_stale = False
         self._read = SingleFlight(self._read_roster)
         self._forecast: Forecast | None = None
+        self._shares: tuple[object, object, dict[str, Share]] = None, None, {}
 
     async def roster(self) -> Roster:
         """Who is online."""
@@ -137,6 +138,26 @@ class Workforce:
         """A worker has come or offers something else, or somebody edited it or its owner: the next
         look reads again."""
         self._is_stale = True
+
+    def share(
+        self,
+        roster: Roster,
+        snapshot: Snapshot,
+        needs_of: Callable[[int], Needs | None],
+        kind: str,
+    ) -> Share:
+        """What part of a kind's queue the workers online can do: the rest holds nobody up."""
+        if self._shares[0] is not roster or self._shares[1] is not snapshot:
+            self._shares = roster, snapshot, {}
+        shares = self._shares[2]
+        if kind not in shares:
+
+            def is_served(lane: int) -> bool:
+                needs = needs_of(lane)
+                return needs is not None and roster.serves(lane, needs)
+
+            shares[kind] = snapshot.possible(kind, is_served)
+        return shares[kind]
 
     def forecast(
         self, roster: Roster, snapshot: Snapshot, needs_of: Callable[[int], Needs | None]

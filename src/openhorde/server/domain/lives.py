@@ -24,6 +24,11 @@ REQUEST_TTL_SECONDS: Final = 1200
 """A request ends when nothing has happened to it for so long, and is forgotten as long after."""
 
 
+LATE_SHARE: Final = 0.25
+"""A job that should have been done takes, as far as anybody knows, this part of the time again that
+it has taken: never nothing."""
+
+
 class Faults(Struct, frozen=True):
     """When it is enough: `most` faulted jobs make a request faulted. Where jobs stand `apart`, as
     many at one job (the attempts at it) end this one alone, and the others go on."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from openhorde.server.domain.lives import LATE_SHARE
 from openhorde.server.store.statements import Statements
 
 
@@ -110,5 +111,5 @@ async def running_work(
 ) -> list[RunningWork]:
     """What each busy worker has in hand; without a measured speed it is taken to have the usual
     one of its kind, in things a second."""
-    rows = await statements.rows("running_work", dict(usual_speeds))
+    rows = await statements.rows("running_work", dict(usual_speeds), LATE_SHARE)
     return [RunningWork(**row) for row in rows]

@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 
 from openhorde.server.domain.kinds.table import USUAL_SPEEDS
-from openhorde.server.domain.lives import State
+from openhorde.server.domain.lives import LATE_SHARE, State
 from openhorde.server.store.requests import RequestFacts, Result
 from openhorde.server.store.statements import Statements
 
@@ -63,7 +63,7 @@ async def watch(statements: Statements, request_id: UUID) -> Story | None:
 
 
 async def _story(statements: Statements, request_id: UUID, *, with_jobs: bool) -> Story | None:
-    row = await statements.row("check_request", request_id, with_jobs, USUAL_SPEEDS)
+    row = await statements.row("check_request", request_id, with_jobs, USUAL_SPEEDS, LATE_SHARE)
     if row is None:
         return None
     columns = dict(row)

@@ -50,10 +50,14 @@ order by w.id;
 
 -- name: running_work
 -- What each worker has in hand: jobs, and the things of them that are not done yet at its
--- speed, or at its kind's usual one.
+-- speed, or at its kind's usual one; a job that is late takes $2 of its time so far again.
 select j.worker_id, count(*)::integer as jobs,
-    sum(greatest(0, j.things - coalesce(w.speed, ($1::jsonb ->> w.kind)::double precision)
-        * extract(epoch from now() - j.popped_at)))::double precision as things
+    sum(greatest(
+        j.things - coalesce(w.speed, ($1::jsonb ->> w.kind)::double precision)
+            * extract(epoch from now() - j.popped_at),
+        $2::double precision * coalesce(w.speed, ($1::jsonb ->> w.kind)::double precision)
+            * extract(epoch from now() - j.popped_at)
+    ))::double precision as things
 from jobs j join workers w on w.id = j.worker_id
 where j.state = 'running'
 group by j.worker_id;

@@ -4,7 +4,7 @@
 -- Everything that tells how far a request is, from one snapshot; and, if $2, of each job that a
 -- worker has taken: its ordinal (the attempts at one go by the time they were taken), id, state,
 -- model, worker, and the result if it has ended. $3 are the usual speeds of the kinds, for workers
--- without one of their own.
+-- without one of their own; a job that is late is taken to last for $4 of the time that it has taken.
 select
     r.id, r.kind, r.user_id, r.state, r.asked, r.shared, r.inline_results, r.activation_milli,
     r.created_at,
@@ -18,7 +18,7 @@ select
     coalesce(sum(j.paid_milli), 0)::bigint as paid_milli,
     coalesce(max(
         greatest(
-            0,
+            $4::double precision * extract(epoch from now() - j.popped_at),
             j.things / coalesce(nullif(w.speed, 0), ($3::jsonb ->> r.kind)::double precision)
             - extract(epoch from now() - j.popped_at)
         )
