@@ -1,15 +1,23 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Every sampler of the wire, with and without karras sigmas, and what a seed promises."""
 
+import itertools
+import json
 from io import BytesIO
+from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+import openhorde.worker.demo
 from openhorde.wire.image import Sampler
-from openhorde.worker.backends.diffusers.samplers import make_scheduler
+from openhorde.worker.backends.diffusers.samplers import SAMPLERS, make_scheduler
+
+DEMO = Path(openhorde.worker.demo.__file__).parent / "models"
+SHAPES_SCHEDULER = DEMO / "shapes" / "scheduler" / "scheduler_config.json"
 
 
 @pytest.mark.parametrize("karras", [True, False])
@@ -60,6 +68,17 @@ def test_an_approximated_sampler_is_told(studio: Any) -> None:
     assert (note.type, note.value) == ("information", "see_ref")
     assert note.ref is not None
     assert note.ref.startswith("k_dpm_fast: drawn with")
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_every_schedule_has_numbers_only(studio: Any, sampler: str) -> None:
+    config = studio.model("tiny").scheduler_config
+    for shipped in (config, json.loads(SHAPES_SCHEDULER.read_bytes())):
+        for karras, steps in itertools.product((False, True), (1, 2, 3, 4, 7, 50, 500)):
+            told = max(steps, SAMPLERS[sampler].steps_min)
+            scheduler = make_scheduler(shipped, sampler, karras, [1], told)
+            scheduler.set_timesteps(told)
+            assert torch.isfinite(scheduler.timesteps).all(), (karras, steps)
 
 
 @pytest.mark.parametrize("sampler", ["k_euler", "k_dpmpp_2m", "k_heun", "k_lms", "k_dpm_2"])

@@ -18,7 +18,7 @@ from openhorde.worker.backends.base import (
 )
 from openhorde.worker.backends.diffusers.loading import Model
 from openhorde.worker.backends.diffusers.prompts import condition
-from openhorde.worker.backends.diffusers.samplers import make_scheduler
+from openhorde.worker.backends.diffusers.samplers import SAMPLERS, make_scheduler
 from openhorde.worker.backends.diffusers.sizes import within
 from openhorde.worker.backends.pictures import Sources, read_sources
 
@@ -178,7 +178,8 @@ class Drawer:
 
     def _run(self, pipeline: Any, seeds: list[int], **arguments: Any) -> list[Image.Image]:
         job, model = self._job, self._model
-        steps = _enough(self._steps, arguments.get("strength"))
+        fewest = SAMPLERS[job.sampler].steps_min
+        steps = _enough(max(self._steps, fewest), arguments.get("strength"))
         pipeline.scheduler = make_scheduler(
             model.scheduler_config, job.sampler, job.karras, seeds, steps
         )

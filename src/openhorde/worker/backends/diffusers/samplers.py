@@ -11,11 +11,13 @@ SINGLESTEP = "DPMSolverSinglestepScheduler"
 
 
 class Sampler(Struct, frozen=True):
-    """A scheduler class, what to set on it, and how the sampler is only approximated, if it is."""
+    """A scheduler class, what to set on it, how the sampler is only approximated, if it is, and the
+    fewest steps that it can be told."""
 
     scheduler: str
     settings: dict[str, Any] = field(default_factory=dict)
     approximation: str | None = None
+    steps_min: int = 1
 
 
 SAMPLERS = {
@@ -24,7 +26,8 @@ SAMPLERS = {
     "k_euler": Sampler("EulerDiscreteScheduler"),
     "k_euler_a": Sampler("EulerAncestralDiscreteScheduler"),
     "k_dpm_2": Sampler("KDPM2DiscreteScheduler"),
-    "k_dpm_2_a": Sampler("KDPM2AncestralDiscreteScheduler"),
+    # In two steps its noise comes to the root of a negative number.
+    "k_dpm_2_a": Sampler("KDPM2AncestralDiscreteScheduler", steps_min=3),
     "k_dpm_fast": Sampler(SINGLESTEP, {"solver_order": 3}, "drawn with singlestep DPM-Solver++"),
     "k_dpm_adaptive": Sampler(
         SINGLESTEP, {"solver_order": 3}, "drawn with singlestep DPM-Solver++ in the steps asked for"
