@@ -64,7 +64,7 @@ class ImagePop(Struct, kw_only=True):
         Meta(description="the post-processors it has; null: all that its agent knows"),
     ] = None
     stand_ins: Annotated[
-        list[Annotated[str, Meta(max_length=255)]],
+        OfferedWords,
         Meta(description="those of the models that are only for requests that name them"),
     ] = field(default_factory=list)
     wait: Annotated[
