@@ -92,8 +92,9 @@ def test_the_old_worker_gets_sources_as_base64_and_regen_as_links(
     http: httpx.Client, alice: Person, bob: Person
 ) -> None:
     source = base64.b64encode(picture("PNG")).decode()
+    mask = base64.b64encode(picture("PNG", color="white")).decode()
     for pop in (old_pop(OLD, MODEL), regen_pop(REGEN, MODEL)):
-        ask(http, alice.headers, MODEL, source_image=source, source_mask=source)
+        ask(http, alice.headers, MODEL, source_image=source, source_mask=mask)
         job = take(http, bob.headers, pop)
         for given in (job["source_image"], job["source_mask"]):
             if pop["name"] == OLD:

@@ -144,10 +144,10 @@ def image_body(model: str, **changes: Any) -> dict[str, Any]:
     return {"prompt": "a red circle ### blue", "models": [model], "params": params, **changes}
 
 
-def picture(format_name: str = "WEBP", side: int = 64) -> bytes:
+def picture(format_name: str = "WEBP", side: int = 64, color: str = "red") -> bytes:
     """A small picture."""
     file = BytesIO()
-    Image.new("RGB", (side, side), "red").save(file, format_name)
+    Image.new("RGB", (side, side), color).save(file, format_name)
     return file.getvalue()
 
 
