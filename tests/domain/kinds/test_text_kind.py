@@ -161,3 +161,23 @@ def test_settlements_stay_within_the_reservation_and_the_books_balance(
     assert folded.held == {}
     assert 10**12 - folded.balances[2 * ALICE] == paid_milli + order.activation_milli
     assert 10**12 - folded.balances[2 * ALICE] <= reserved_milli
+
+
+@pytest.mark.parametrize(
+    ("max_length", "minimum", "seconds"),
+    [
+        (16, 150, 150),
+        (240, 150, 150),
+        (241, 150, 151),
+        (512, 150, 286),
+        (4096, 150, 2078),
+        (80, 1, 70),
+    ],
+)
+def test_the_time_for_a_text_grows_with_its_length(
+    max_length: int, minimum: int, seconds: int
+) -> None:
+    params = TextParams(max_length=max_length)
+    request = TextRequest(prompt="Once", params=params)
+    order = KIND.order(request, REFERENCE, shared=False, ttl_seconds_min=minimum, random_seed=0)
+    assert order.ttl_seconds == seconds

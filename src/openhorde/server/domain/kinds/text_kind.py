@@ -19,7 +19,7 @@ from openhorde.server.domain.kinds.face import (
     TakenJob,
 )
 from openhorde.server.domain.kinds.text_variants import Variants
-from openhorde.server.domain.kinds.text_work import CHARACTERS_MAX, tokens
+from openhorde.server.domain.kinds.text_work import CHARACTERS_MAX, tokens, ttl_seconds
 from openhorde.server.domain.needs import Needs, Offer
 from openhorde.server.domain.possibility import Candidate
 from openhorde.server.domain.pricing_lines import Estimate, PriceLine
@@ -101,7 +101,7 @@ class TextKind(Kind[TextRequest, TextPop]):
         ttl_seconds_min: int,
         random_seed: int,
     ) -> Order:
-        """What is stored of a text request. A worker has the least time for it that any has."""
+        """What is stored of a text request."""
         base_milli = text_pricing.base_milli(request)
         return Order(
             body=msgspec.json.encode(request).decode(),
@@ -111,7 +111,7 @@ class TextKind(Kind[TextRequest, TextPop]):
             price_each_milli=base_milli,
             tax_each_milli=text_pricing.JOB_TAX_MILLI,
             activation_milli=text_pricing.activation_tax_milli(),
-            ttl_seconds=ttl_seconds_min,
+            ttl_seconds=ttl_seconds(request.params.max_length, ttl_seconds_min),
         )
 
     def price_lines(

@@ -4,6 +4,7 @@
 Lengths are in tokens; a token counts as four characters.
 """
 
+from math import ceil
 from typing import Final
 
 CHARACTERS_PER_TOKEN: Final = 4
@@ -13,6 +14,15 @@ CHARACTERS_MAX: Final = 10 << 20
 
 FAST_TOKENS_PER_SECOND: Final = ((20.0, 3.0), (13.0, 4.0), (0.0, 5.0))
 """From so many billion parameters on, so many tokens a second are fast."""
+
+TTL_FIXED_SECONDS: Final = 30
+SLOW_TOKENS_PER_SECOND: Final = 2.0
+"""Whoever allows slow workers gives them time for this pace."""
+
+
+def ttl_seconds(max_length: int, minimum_seconds: int) -> int:
+    """How long a worker has for a text of so many tokens."""
+    return max(minimum_seconds, TTL_FIXED_SECONDS + ceil(max_length / SLOW_TOKENS_PER_SECOND))
 
 
 def tokens(characters: int, max_length: int) -> int:
