@@ -19,7 +19,7 @@ async def _check(
 
 async def _watched(horde: Horde) -> None:
     async with asyncio.timeout(30):
-        while not len(horde.watches):  # noqa: ASYNC110
+        while not any(each.story for each in horde.watches._watches.values()):  # noqa: ASYNC110
             await asyncio.sleep(0)
 
 
