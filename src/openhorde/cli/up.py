@@ -115,11 +115,11 @@ def welcome(horde: PrivateHorde, console: Console) -> None:
     ask += ["--height", "64", "--steps", "20", "--cfg", "5", "--out", "circle.webp", *access]
     look = [command, "caption", "circle.webp", *access]
     write = [command, "text", "One day a red circle", *access]
-    # Without a key: the operator's is not one to paste elsewhere.
+    # Without the operator's key, which is not one to paste elsewhere.
     help_out = [command, "worker", "--worker-name", "another-worker", "--models-folder"]
     help_out += [str(models_folder()), "--models-to-load", DEMO_MODEL]
     help_out += [f"--backends={backend}" for backend in BACKENDS]
-    help_out += [f"--url={horde.url}"]
+    help_out += [f"--url={horde.url}", "--api-key=KEY"]
     lines = [
         f"The horde is up at {horde.url}",
         f"In a browser: {horde.url}/ is its front page, {horde.url}/register makes accounts,",
@@ -132,8 +132,8 @@ def welcome(horde: PrivateHorde, console: Console) -> None:
         f"  {shlex.join(look)}",
         "Ask for a text:",
         f"  {shlex.join(write)}",
-        "Add a worker (with --api-key and a key from /register, its earnings are yours; with a",
-        "models folder of its own, leave --models-to-load out):",
+        "Add a worker (KEY is one from /register, whose account earns; with a models folder of your",
+        "own, leave --models-to-load out):",
         f"  {shlex.join(help_out)}",
         "",
         "Logs: " + ", ".join(str(log) for log in horde.logs),

@@ -18,6 +18,7 @@ from openhorde.wire.image import ExtraSourceImage, ImagePayload, SourceProcessin
 from openhorde.wire.requests import GenerationMetadata
 
 HOLDING_MAX = 100
+"""A worker that holds more jobs than this says nothing."""
 
 Holding = Annotated[
     Annotated[list[Annotated[str, Meta(max_length=36)]], Meta(max_length=HOLDING_MAX)] | None,
@@ -27,7 +28,6 @@ Holding = Annotated[
         " has no other pop of the same name under way; null where it does not say"
     ),
 ]
-"""A worker that holds more jobs than this says nothing."""
 
 
 class ImagePop(Struct, kw_only=True):

@@ -29,8 +29,9 @@ _REASONS = {
 _ABOUT = (
     "A horde of volunteers' machines that make pictures for everybody. Send your key in the header"
     " `apikey`; `0000000000` is anonymous. Unknown fields are ignored and an explicit null counts"
-    " as absent. Every refusal is JSON with a `message`; where it has one, `rc` says the reason to"
-    " programs, and `errors` names the fields that do not fit."
+    " as absent, except where kudos move or an account changes. Every refusal is JSON with a"
+    " `message`; where it has one, `rc` says the reason to programs, and `errors` names the fields"
+    " that do not fit."
 )
 
 

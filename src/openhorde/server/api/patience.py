@@ -72,7 +72,7 @@ class PatientProtocol(HttpToolsProtocol):
     def on_url(self, url: bytes) -> None:
         """Some of the first line is there."""
         if len(self.url) + len(url) > LINE_BYTES_MAX:
-            sentence = f"The address is too long: at most {LINE_BYTES_MAX} bytes are read."
+            sentence = f"The URL is too long: at most {LINE_BYTES_MAX} bytes are read."
             self._refusal = HTTPStatus.REQUEST_URI_TOO_LONG, sentence
             raise _Refused
         super().on_url(url)
@@ -162,8 +162,8 @@ class PatientProtocol(HttpToolsProtocol):
     def _refuse_head(self) -> None:
         self._refusal = (
             HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
-            f"The headers are too many or too large: at most {HEADERS_MAX} of together"
-            f" {HEAD_BYTES_MAX} bytes are read.",
+            f"There are too many headers, or they are too large: at most {HEADERS_MAX} are read,"
+            f" with {HEAD_BYTES_MAX} bytes in all.",
         )
 
     def _start_head_timer(self) -> None:

@@ -15,7 +15,7 @@ FIELD = (
     '<input id="{name}" name="{name}" type="password" autocomplete="{filled_with}" required{more}>'
 )
 WRONG = "This is not the password."
-CROWDED = "Too many wrong passwords come from your address. Try again."
+CROWDED = "Too many passwords from your address wait to be checked. Try again in a moment."
 RETRY_SECONDS = 1
 
 
