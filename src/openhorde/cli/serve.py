@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from openhorde.cli.children import horde_command
 from openhorde.cli.extras import mendable, needs, server_settings
@@ -59,7 +59,11 @@ def serve_place(number: int, channel: int, counts: int, public_url: str) -> None
 def _show_settings() -> None:
     from openhorde.server.settings import ServerSettings, written
 
-    table = Table("variable", "default", "meaning", show_lines=False)
+    table = Table(
+        Column("variable", no_wrap=True),
+        Column("default", overflow="fold"),
+        Column("meaning", overflow="fold"),
+    )
     for field in dataclasses.fields(ServerSettings):
         table.add_row(
             f"OPENHORDE_{field.name.upper()}",
