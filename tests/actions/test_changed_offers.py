@@ -14,7 +14,7 @@ from openhorde.server.actions.horde import Horde
 from openhorde.server.actions.requests import Priced, submit
 from openhorde.server.boot import open_horde
 from openhorde.server.settings import ServerSettings
-from openhorde.server.store.signals import Edited
+from openhorde.server.store.signals import Offered
 from openhorde.server.store.users import Account
 
 
@@ -47,7 +47,7 @@ async def test_what_it_offers_now_is_possible_at_once(
 ) -> None:
     alice, bob = await cast.alice(), await cast.bob()
     heard = asyncio.Event()
-    elsewhere.signals.listen(Edited, lambda _: heard.set())
+    elsewhere.signals.listen(Offered, lambda _: heard.set())
     for models in (["one"], ["two"], ["one", "three"], ["two"]):
         heard.clear()
         await pop(horde, bob, *models)
@@ -81,3 +81,24 @@ async def test_offers_in_turn_are_stored_a_few_times_only(horde: Horde, cast: Ca
         said = image_pop(models=["the same"], name="another", amount=amount)
         await work.pop(horde, bob, said, "127.0.0.1")
     assert await horde.pool.fetchval(version) == before
+
+
+async def test_offers_in_turn_are_stored_as_seldom_by_several_processes(
+    horde: Horde, elsewhere: Horde, cast: Cast
+) -> None:
+    """What one process tells the other does not let that one begin to count anew."""
+    bob = await cast.bob()
+    heard = asyncio.Event()
+    for process in (horde, elsewhere):
+        process.signals.listen(Offered, lambda _: heard.set())
+    stored: list[str] = []
+    for number in range(4 * EARLY_STORES_MAX):
+        for process, model in ((horde, f"here {number}"), (elsewhere, f"there {number}")):
+            heard.clear()
+            await pop(process, bob, model)
+            found = await horde.pool.fetchval("select models[1] from workers")
+            if found not in stored:
+                await heard.wait()
+                stored.append(found)
+    # The first of all is stored in any case: the worker is new.
+    assert len(stored) <= 1 + 2 * EARLY_STORES_MAX

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -207,3 +208,54 @@ async def test_nobody_waits_for_all_the_pictures_of_another(
     assert isinstance(await asked, UUID)
     await asyncio.gather(busy, *waiting)
     desk.close()
+
+
+@pytest.mark.parametrize("failing", ["put", "look", "store"])
+async def test_what_fails_leaves_no_pictures_behind(
+    horde: Horde, cast: Cast, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    alice = await cast.alice()
+    before = await stored_bytes(horde)
+
+    async def fail(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    if failing == "put":
+        put, names = horde.blobs.put, []
+
+        async def put_once(key: str, data: bytes, media_type: str) -> None:
+            if names:
+                await fail()
+            names.append(key)
+            await put(key, data, media_type)
+
+        monkeypatch.setattr(horde.blobs, "put", put_once)
+    elif failing == "look":
+        monkeypatch.setattr(requests, "look_ahead", fail)
+    else:
+        monkeypatch.setattr(requests.placing, "store", fail)
+    asked = drawn_from_noise(source_processing="inpainting", source_mask=ENCODED)
+    with pytest.raises(OSError, match="No space"):
+        await requests.submit(horde, alice, asked, CLIENT)
+    assert await stored_bytes(horde) == before
+    assert not await asyncio.to_thread(
+        lambda: list(horde.settings.data.joinpath("pictures").rglob("*_*.*"))
+    )
+
+
+async def test_pictures_stay_if_only_the_answer_was_lost(
+    horde: Horde, cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice = await cast.alice()
+    store = requests.placing.store
+
+    async def store_unheard(*arguments: Any) -> None:
+        await store(*arguments)
+        raise ConnectionError("the connection has ended")
+
+    monkeypatch.setattr(requests.placing, "store", store_unheard)
+    with pytest.raises(ConnectionError):
+        await submit(horde, alice)
+    assert await horde.pool.fetchval("select source_bytes from requests") == await stored_bytes(
+        horde
+    )

@@ -19,7 +19,7 @@ from openhorde.server.kit.addresses import is_public_text
 from openhorde.server.kit.ids import uuid7
 from openhorde.server.store import check_ins
 from openhorde.server.store.check_ins import CheckIn, WorkerRecord
-from openhorde.server.store.signals import Edited
+from openhorde.server.store.signals import Offered
 
 if TYPE_CHECKING:
     from openhorde.server.actions.horde import Horde
@@ -59,7 +59,7 @@ class Entry:
     recovered_at: float = 0.0
     """When jobs were last looked for that it does not hold any more."""
     stored: tuple[Offer, int] | None = None
-    """The offer and the threads that this process has stored last."""
+    """The offer and the threads that this process has stored, if no other has since."""
     early_stores: int = 0
     early_since: float = 0.0
 
@@ -104,6 +104,12 @@ class CheckIns:
         self.edits += 1
         for key in [key for key in self._entries if key[1] == name]:
             del self._entries[key]
+
+    def offered_elsewhere(self, user_id: int, name: str) -> None:
+        """Another process has stored what a worker offers: what this one stored is no more."""
+        entry = self._entries.get((user_id, name))
+        if entry is not None:
+            entry.stored = None
 
     def forget_all(self) -> None:
         """Any worker may have been edited."""
@@ -253,5 +259,5 @@ async def _store(horde: "Horde", owner: "Account", entry: Entry, address: str) -
     if is_new and not (record.maintenance or record.paused):
         # All processes tell clients what is possible.
         horde.workforce.forget()
-        horde.signals.tell_others(Edited("worker", record.name))
+        horde.signals.tell_others(Offered(owner.id, record.name))
     return True

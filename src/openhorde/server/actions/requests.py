@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import msgspec
+import structlog
 
 from openhorde.server.actions import placing, sources, webhooks
 from openhorde.server.actions.possibility import Asked, Outlook, look_ahead
@@ -29,6 +30,8 @@ from openhorde.wire.requests import Warning
 if TYPE_CHECKING:
     from openhorde.server.actions.horde import Horde
     from openhorde.server.store.users import Account
+
+log = structlog.get_logger("openhorde.requests")
 
 STAYS = "It stays in the queue for 20 minutes in case one comes."
 
@@ -113,21 +116,38 @@ async def submit(
 async def _queue_up(
     horde: "Horde", kind: AnyKind, requester: Requester, judged: "_Judged", client: Client
 ) -> tuple[NewRequest, Outlook]:
-    """Store a judged request with its pictures, and what is to be expected of it. When it is
-    refused, nothing is left behind."""
+    """Store a judged request with its pictures, and what is to be expected of it. When that fails,
+    nothing is left behind."""
     request, request_id = judged.request, uuid7()
-    kept = await sources.keep(horde, request_id, judged.pictures)
+    kept = sources.places(request_id, judged.pictures)
     try:
+        await sources.keep(horde, request_id, judged.pictures)
         jobs = kind.jobs(request, requester, judged.pictures.facts, horde.reference)
         new = await _prepare(horde, kind, requester, judged, request_id, client, jobs, kept)
         place = placing.find_place(horde, requester, kind.name, new.costs_things)
         outlook = await look_ahead(horde, Asked(kind, requester, request, jobs, new.lanes, place))
         models = sorted({name for job in jobs for name in job.needs.models})
         await placing.store(horde, requester, new, models, judged.cover_milli)
-    except Refusal:
-        await horde.blobs.drop(list(sources.source_keys(kept)))
+    except Exception as error:
+        await _drop_pictures(horde, request_id, kept, refused=isinstance(error, Refusal))
         raise
     return new, outlook
+
+
+async def _drop_pictures(
+    horde: "Horde", request_id: UUID, kept: dict[str, Any] | None, *, refused: bool
+) -> None:
+    """Delete the pictures of a request that has not been stored. Where it was not refused, the
+    database may have stored it and only its answer been lost; when the database cannot be asked
+    either, the pictures stay until they are too old."""
+    keys = list(sources.source_keys(kept))
+    if not keys:
+        return
+    try:
+        if refused or await requests.body(horde.statements, request_id) is None:
+            await horde.blobs.drop(keys)
+    except Exception as error:  # The caller raises what has failed first.
+        log.warning("source pictures are left behind", request=str(request_id), reason=str(error))
 
 
 async def _look_at_sources(

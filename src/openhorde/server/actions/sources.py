@@ -82,9 +82,17 @@ async def read(horde: "Horde", kind: AnyKind, request: Any, sender: Sender) -> R
     )
 
 
-async def keep(horde: "Horde", request_id: UUID, pictures: Read) -> dict[str, Any] | None:
-    """Store what was read; what the request remembers of it: keys by role, extra ones each with
-    its strength, links by role. None when there is nothing."""
+async def keep(horde: "Horde", request_id: UUID, pictures: Read) -> None:
+    """Store what was read, each picture at its place."""
+    for source, _, copy in pictures.found:
+        if copy is not None:
+            key = _key(request_id, source, copy)
+            await horde.blobs.put(key, copy.data, _MEDIA_TYPES[copy.ending])
+
+
+def places(request_id: UUID, pictures: Read) -> dict[str, Any] | None:
+    """What a request remembers of its pictures: keys by role, extra ones each with its strength,
+    links by role. None when there is nothing."""
     if not pictures.found:
         return None
     kept: dict[str, Any] = {"extra": []}
@@ -93,8 +101,7 @@ async def keep(horde: "Horde", request_id: UUID, pictures: Read) -> dict[str, An
             kept.setdefault("links", {})[source.role] = source.text
         if copy is None:
             continue
-        key = f"{request_id}_{source.role}.{copy.ending}"
-        await horde.blobs.put(key, copy.data, _MEDIA_TYPES[copy.ending])
+        key = _key(request_id, source, copy)
         if source.strength is None:
             kept[source.role] = key
         else:
@@ -109,6 +116,10 @@ def source_keys(kept: dict[str, Any] | None) -> Iterator[str]:
             yield from (extra for extra, _ in key)
         elif role != "links":
             yield key
+
+
+def _key(request_id: UUID, source: Source, copy: Copy) -> str:
+    return f"{request_id}_{source.role}.{copy.ending}"
 
 
 async def _read(

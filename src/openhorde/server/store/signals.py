@@ -87,11 +87,18 @@ class Edited(msgspec.Struct, frozen=True, array_like=True, tag="e"):
     key: str
 
 
+class Offered(msgspec.Struct, frozen=True, array_like=True, tag="o"):
+    """A worker has come, or offers something else than before."""
+
+    user_id: int
+    name: str
+
+
 class _Missed(msgspec.Struct, frozen=True, array_like=True, tag="m"):
     """The sender had more to say than it could keep."""
 
 
-Signal = Waiting | Started | Changed | Stepped | Edited
+Signal = Waiting | Started | Changed | Stepped | Edited | Offered
 
 Kind = TypeVar("Kind", bound=Signal)
 
