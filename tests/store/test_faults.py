@@ -15,6 +15,7 @@ from openhorde.server.domain.kinds.table import KINDS
 from openhorde.server.domain.lives import requeues
 from openhorde.server.store.users import Account
 from openhorde.server.tasks import count_deliveries
+from openhorde.wire.image import ImageParams
 
 REASON = "the size 640x384 is not supported"
 SAME = "The size  128x64 is not supported"
@@ -104,3 +105,24 @@ async def test_the_statement_says_what_the_rules_say(
         await requests.cancel(horde, request_id)
         await horde.pool.execute("update workers set maintenance = false, aborted_jobs = 0")
         horde.check_ins.forget_all()
+
+
+@pytest.mark.parametrize("takers", ["abc", "abab", "aabb", "abca", "abbcc"])
+async def test_a_fault_is_excused_once_however_many_follow(
+    horde: Horde, cast: Cast, takers: str
+) -> None:
+    """Every worker has one fault of its own, which stays, whoever fails of several jobs in turn."""
+    alice = await cast.alice()
+    owners = {name: await cast.make(f"Owner {name}") for name in sorted(set(takers))}
+    for name, owner in owners.items():
+        await ask(horde, alice)
+        job_id = await take(horde, owner, "image", name)
+        await work.give_up(horde, job_id, outcome="faulted", metadata=told(f"the worker {name}"))
+        await horde.pool.execute("update jobs set state = 'cancelled' where state = 'waiting'")
+    before = await counts(horde)
+    assert {each[0] for each in before.values()} == {1}
+    await ask(horde, alice, params=ImageParams(n=len(takers)))
+    job_ids = [await take(horde, owners[name], "image", name) for name in takers]
+    for job_id in job_ids:
+        await work.give_up(horde, job_id, outcome="faulted", metadata=told(REASON))
+    assert await counts(horde) == before

@@ -219,8 +219,9 @@ create table transfers_unfolded (
     purposes text[] not null
 );
 
--- What workers handed in or gave up (or are excused for, as it was the request's fault), until the counting task has moved it on to the counters and
--- to the deliveries of late. It has no index, as every job passes through it.
+-- What workers handed in or gave up, and what they are excused for because it was the request's fault,
+-- until the counting task has moved it on to the counters and to the deliveries of late. It has no
+-- index, as every job passes through it.
 create table deliveries_uncounted (
     job_id uuid not null,
     kind text not null,

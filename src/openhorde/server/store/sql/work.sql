@@ -350,7 +350,8 @@ select exists (select from delivered) as taken;
 -- $5 of the request have failed, or until it is the request's fault (domain/faults.py): another worker
 -- failed before for the same reason $7, and nobody has done any. Where jobs stand apart ($6), the
 -- attempts at it count, and end this job alone: the request has failed when it was the last and none is
--- done. A worker that gives up what was cancelled has not failed.
+-- done. A worker that gives up what was cancelled has not failed. A fault is excused once: it notes
+-- whether it was not counted, and an earlier one is excused by the first of another worker that notes so.
 with failing as (
     select j.id, j.request_id, j.ordinal, j.worker_id, coalesce(w.user_id, 0) as owner_id,
         coalesce('trusted' = any (u.roles), false) as trusted
@@ -360,7 +361,14 @@ with failing as (
     where j.id = $1 and j.state || '' = 'running' and ($8::uuid is null or j.worker_id = $8)
 ), alike as (
     select other.id, other.worker_id, other.model, other.things, coalesce(w.user_id, 0) as owner_id,
-        failing.trusted or coalesce(w.user_id, 0) <> failing.owner_id as is_excused
+        failing.trusted or coalesce(w.user_id, 0) <> failing.owner_id as is_excused,
+        coalesce(other.result ->> 'excused' = 'true', false) or exists (
+            select from jobs third
+            where third.request_id = failing.request_id and third.state || '' = 'faulted'
+                and third.worker_id <> other.worker_id and third.result ->> 'reason' = $7
+                and third.result ->> 'excused' = 'true'
+                and (not $6::boolean or third.ordinal = failing.ordinal)
+        ) as was_excused
     from failing
     join jobs other on other.request_id = failing.request_id and other.state || '' = 'faulted'
         and other.worker_id <> failing.worker_id and other.result ->> 'reason' = $7::text
@@ -374,7 +382,8 @@ with failing as (
 ), failed as (
     update jobs
     set state = 'faulted', finished_at = now(), result = $3::jsonb || jsonb_build_object(
-        'reason', $7, 'of_request', exists (select from alike)
+        'reason', $7, 'of_request', exists (select from alike),
+        'excused', exists (select from alike where is_excused)
     )
     from failing
     where jobs.id = failing.id and jobs.state || '' = 'running'
@@ -420,7 +429,7 @@ with failing as (
     select alike.id, judged.kind, 'excused', alike.worker_id, alike.owner_id, judged.user_id,
         alike.model, alike.things, 0, 0
     from judged, alike
-    where alike.is_excused and not judged.cancelled
+    where alike.is_excused and not alike.was_excused and not judged.cancelled
 )
 select judged.request_id, judged.kind, judged.user_id, judged.hopeless, again.lane, again.rank
 from judged left join again on true;
