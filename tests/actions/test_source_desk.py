@@ -17,7 +17,7 @@ import pytest
 from cast import CLIENT, Cast, ask_forms, form_delivery, image_request, take, take_forms
 from PIL import Image
 
-from openhorde.server.actions import requests, source_desk, work
+from openhorde.server.actions import placing, requests, source_desk, work
 from openhorde.server.actions.horde import Horde
 from openhorde.server.actions.requests import Queued
 from openhorde.server.actions.source_desk import Sender, SourceDesk
@@ -138,7 +138,7 @@ async def test_pictures_that_run_are_kept_and_go_when_the_job_is_done(
     assert await horde.pool.fetchval("select sum(source_bytes) from requests") == 0
 
 
-async def test_those_without_an_account_are_told_apart_by_address(
+async def test_those_without_an_account_are_told_apart_by_network(
     horde_database: str, tmp_path: Path
 ) -> None:
     async with with_room(horde_database, tmp_path, per_user=1) as horde:
@@ -146,6 +146,11 @@ async def test_those_without_an_account_are_told_apart_by_address(
         await submit(horde, anonymous, "192.0.2.1")
         assert (await refused(horde, anonymous, "192.0.2.1")).code == "TooManyPrompts"
         await submit(horde, anonymous, "192.0.2.2")
+        # Whoever has IPv6 has a /64 of it.
+        await submit(horde, anonymous, "2001:db8::1")
+        assert (await refused(horde, anonymous, "2001:db8::7:0:0:1")).code == "TooManyPrompts"
+        await submit(horde, anonymous, "2001:db8:0:1::1")
+        await submit(horde, anonymous, "")
 
 
 async def test_the_whole_store_has_a_bound(horde_database: str, tmp_path: Path) -> None:
@@ -221,7 +226,8 @@ async def test_what_fails_leaves_no_pictures_behind(
         raise OSError(28, "No space left on device")
 
     if failing == "put":
-        put, names = horde.blobs.put, []
+        put = horde.blobs.put
+        names: list[str] = []
 
         async def put_once(key: str, data: bytes, media_type: str) -> None:
             if names:
@@ -233,7 +239,7 @@ async def test_what_fails_leaves_no_pictures_behind(
     elif failing == "look":
         monkeypatch.setattr(requests, "look_ahead", fail)
     else:
-        monkeypatch.setattr(requests.placing, "store", fail)
+        monkeypatch.setattr(placing, "store", fail)
     asked = drawn_from_noise(source_processing="inpainting", source_mask=ENCODED)
     with pytest.raises(OSError, match="No space"):
         await requests.submit(horde, alice, asked, CLIENT)
@@ -247,13 +253,13 @@ async def test_pictures_stay_if_only_the_answer_was_lost(
     horde: Horde, cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alice = await cast.alice()
-    store = requests.placing.store
+    store = placing.store
 
     async def store_unheard(*arguments: Any) -> None:
         await store(*arguments)
         raise ConnectionError("the connection has ended")
 
-    monkeypatch.setattr(requests.placing, "store", store_unheard)
+    monkeypatch.setattr(placing, "store", store_unheard)
     with pytest.raises(ConnectionError):
         await submit(horde, alice)
     assert await horde.pool.fetchval("select source_bytes from requests") == await stored_bytes(

@@ -3,6 +3,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from ipaddress import ip_address
 from typing import Any
 
 import pytest
@@ -70,6 +71,27 @@ async def test_an_address_has_so_many_if_it_is_public(horde: Horde, cast: Cast) 
     for address in (HOME, "127.0.0.1", "fd00::1", ""):
         for number, owner in enumerate(owners):
             assert await pop(horde, owner, f"{address} {number}", address) == ""
+
+
+async def test_addresses_of_one_subscriber_are_one(horde: Horde, cast: Cast) -> None:
+    """Whoever has IPv6 has a /64 of it, and may call from another address each time."""
+    horde = bounded(horde, workers_per_address=2, workers_per_owner=0)
+    owners = [await cast.make(name) for name in ("Bob", "Charlie", "Mallory")]
+    bob, *_ = owners
+    # Those of unix sockets, of links and of IPv4 count by themselves, or not at all.
+    for address in ("", "fe80::1%eth0", "::1", PUBLIC):
+        assert await pop(horde, bob, f"at {address}", address) == ""
+    for net in ("2606:4700:0:1", "2606:4700::2:0:0:0:0", "2606:4700:1:0", "2606:4700"):
+        first = ip_address(net if net.count(":") > 3 else f"{net}::")
+        addresses = [str(first + offset) for offset in (1, 0xFFFF_0000_0000_0000, 0x1_0000)]
+        codes = [
+            await pop(horde, owner, f"{owner.username} at {address}", address)
+            for owner, address in zip(owners, addresses, strict=True)
+        ]
+        assert codes == ["", "", "TooManySameIPs"], addresses
+    # An address that IPv4 lends is of IPv4.
+    assert await pop(horde, bob, "second", PUBLIC) == ""
+    assert await pop(horde, bob, "third", PUBLIC) == "TooManySameIPs"
 
 
 async def test_no_bound_is_none(horde: Horde, bob: Account) -> None:

@@ -82,8 +82,8 @@ class ServerSettings:
     )
     workers_per_address: int = _setting(
         4,
-        "the same for one public address (trusted owners may have all of theirs there); private"
-        " addresses have no bound",
+        "the same for one public address, of IPv6 for its /64 (trusted owners may have all of"
+        " theirs there); private addresses have no bound",
     )
     source_bytes_per_user: int = _setting(
         1 << 30,

@@ -20,6 +20,7 @@ from openhorde.server.domain.kinds.table import kind_of
 from openhorde.server.domain.pricing_lines import Estimate, PriceLine
 from openhorde.server.domain.refusals import Refusal
 from openhorde.server.domain.requester import Requester, floor_milli
+from openhorde.server.kit.addresses import network
 from openhorde.server.kit.ids import uuid7
 from openhorde.server.store import events, kudos, requests
 from openhorde.server.store.events import TakenJob
@@ -85,7 +86,7 @@ async def submit(
         workers = await _known_workers(horde, kind.workers(request))
         request = kind.with_workers(request, workers)
     pictures = sources.NOTHING
-    sender = Sender(account.id, client.address if account.anonymous else None)
+    sender = Sender(account.id, network(client.address) if account.anonymous else None)
     if kind.priced_by_sources:
         pictures = await _look_at_sources(horde, kind, request, sender)
     shared = kind.shares(request, requester)

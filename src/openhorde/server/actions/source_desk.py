@@ -27,10 +27,11 @@ FULL_RETRY_SECONDS = 60
 
 
 class Sender(NamedTuple):
-    """Whose pictures these are: an account, or whoever has none at one address."""
+    """Whose pictures these are: an account, or whoever has none in one network (an address, of IPv6
+    the first one of its /64)."""
 
     user_id: int
-    address: str | None
+    network: str | None
 
 
 class SourceDesk:
@@ -113,7 +114,7 @@ class SourceDesk:
     async def _check(self, sender: Sender) -> None:
         if self._bytes_per_sender_max:
             held = await requests.source_bytes_of_user(
-                self._statements, sender.user_id, sender.address
+                self._statements, sender.user_id, sender.network
             )
             given = held + self._coming[sender]
             if given > self._bytes_per_sender_max:

@@ -70,8 +70,8 @@ async def check_in(statements: Statements, said: CheckIn) -> tuple[UUID | None, 
 async def count_workers(
     statements: Statements, user_id: int, address: str, kind: str, name: str
 ) -> tuple[int, int]:
-    """(of the user, from the address): the workers of that kind that were online within a day,
-    besides the one of that name."""
+    """(of the user, from the address or its /64): the workers of that kind that were online within
+    a day, besides the one of that name."""
     row = await statements.row("count_workers", user_id, address, kind, name)
     assert row is not None
     return row["of_user"], row["of_address"]

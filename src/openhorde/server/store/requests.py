@@ -191,9 +191,10 @@ async def source_bytes(statements: Statements) -> int:
     return int(row["bytes"])
 
 
-async def source_bytes_of_user(statements: Statements, user_id: int, address: str | None) -> int:
-    """What those of one user take there; with an address, those that came from it."""
-    row = await statements.row("source_bytes_of_user", user_id, address)
+async def source_bytes_of_user(statements: Statements, user_id: int, network: str | None) -> int:
+    """What those of one user take there; with a network (an address, of IPv6 the first one of its
+    /64), those that came from it."""
+    row = await statements.row("source_bytes_of_user", user_id, network)
     assert row is not None
     return int(row["bytes"])
 

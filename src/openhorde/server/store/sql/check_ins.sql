@@ -33,12 +33,15 @@ returning id, not exists (
 
 -- name: count_workers
 -- How many workers of a kind that were online within a day a user has, and how many call from an
--- address; without one of that name.
+-- address, or where $2 is of IPv6 from its /64; without one of that name.
 select count(*) filter (where user_id = $1)::integer as of_user,
-    count(*) filter (where address = $2)::integer as of_address
+    count(*) filter (where case
+        when $2 like '%:%' and address ~ '^[0-9a-f.]*:[0-9a-f:.]*$'
+            then address::inet <<= set_masklen($2::text::inet, 64)
+        else address = $2
+    end)::integer as of_address
 from workers
-where (user_id = $1 or address = $2) and kind = $3 and name <> $4
-    and checked_in_at > now() - interval '1 day';
+where kind = $3 and name <> $4 and checked_in_at > now() - interval '1 day';
 
 -- name: online_offers
 -- What the workers that checked in lately offer, for telling whether a request is possible.

@@ -149,10 +149,23 @@ select id from request;
 select coalesce(sum(source_bytes), 0)::bigint as bytes from requests where source_bytes > 0;
 
 -- name: source_bytes_of_user
--- What those of a user's requests take there, or of those that came from one address.
+-- What those of a user's requests take there; with $2 of those that came from this address, or where
+-- it is of IPv6 from its /64.
 select coalesce(sum(source_bytes), 0)::bigint as bytes
-from requests
-where source_bytes > 0 and user_id = $1 and ($2::text is null or client_address = $2);
+from (
+    select source_bytes from requests
+    where source_bytes > 0 and user_id = $1 and $2::text is null
+    union all
+    select source_bytes from requests
+    where source_bytes > 0 and user_id = $1 and client_address = $2 and $2 not like '%:%'
+    union all
+    select source_bytes from requests
+    where source_bytes > 0 and user_id = $1 and $2 like '%:%' and case
+        when client_address ~ '^[0-9a-f.]*:[0-9a-f:.]*$'
+            then client_address::inet <<= set_masklen($2::inet, 64)
+        else false
+    end
+) as taken;
 
 -- name: ended_with_sources
 -- Requests that have ended, and whose source pictures are still in the store.
