@@ -35,7 +35,9 @@ Without a command, `horde worker --nsfw ...` runs the worker."""
 Config = Annotated[
     Path | None,
     typer.Option(
-        "--config", "-c", help="YAML file with settings; a bridgeData.yaml is understood too."
+        "--config",
+        "-c",
+        help="YAML file with settings; a bridgeData.yaml or bridgeData.py is read too.",
     ),
 ]
 

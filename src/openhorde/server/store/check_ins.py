@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Check-ins: what workers say of themselves, stored at most every half minute."""
+"""Check-ins: what workers say of themselves, stored every half minute and when it changes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
