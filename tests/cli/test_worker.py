@@ -16,7 +16,7 @@ from openhorde.cli.children import horde_command
 from openhorde.cli.worker import worker_environment
 from openhorde.cli.worker_log import WorkerLog
 from openhorde.worker.agent import events
-from openhorde.worker.settings import settings_fields
+from openhorde.worker.settings import MISCONFIGURED_STATUS, settings_fields
 
 
 def test_every_setting_is_an_option(run: Run) -> None:
@@ -28,7 +28,7 @@ def test_every_setting_is_an_option(run: Run) -> None:
 
 def test_a_wrong_setting_is_a_sentence(run: Run) -> None:
     result = run("worker", "--max-threads", "99")
-    assert result.exit_code == 1
+    assert result.exit_code == MISCONFIGURED_STATUS
     assert "max_threads" in result.stderr
     assert "from 1 to 16" in result.stderr
 

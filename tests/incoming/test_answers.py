@@ -13,11 +13,18 @@ import brotli
 import httpx
 import msgspec
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from openhorde.client.transport import Transport
-from openhorde.incoming.answers import AnswerRefused, bounded_blocking_client, bounded_client
+from openhorde.incoming.answers import (
+    AnswerRefused,
+    bounded_blocking_client,
+    bounded_client,
+    retry_after_seconds,
+)
 from openhorde.server.kit.fetch import Fetcher as ServerFetcher
-from openhorde.worker.agent.api import HordeApi
+from openhorde.worker.agent.api import Away, HordeApi, Unreached
 from openhorde.worker.backends.servers import Server
 from openhorde.worker.library.fetching import Fetcher as WorkerFetcher
 from openhorde.worker.panel.calls import OwnerCalls
@@ -176,6 +183,58 @@ async def test_more_than_the_bound_is_not_read(web: Web, blocking: bool) -> None
         else:
             with pytest.raises(AnswerRefused, match="more than 999 bytes"):
                 await call()
+
+
+@given(
+    st.text(st.characters(codec="latin-1", exclude_categories=["Cc"]))
+    | st.from_regex(r"[0-9]+", fullmatch=True)
+)
+@example("²").via("a digit that is no number")
+@example("9" * 5000).via("more than a float holds")
+@example("nan").via("no number to sleep for")
+@example("Sun, 22 Nov 99999999999 00:00:00 GMT").via("a year that no clock knows")
+@example("Fri, 31 Dec 9999 23:59:59 -2359").via("after the last date")
+@example("Mon, 01 Jan 0001 00:00:00 +2359").via("before the first date")
+def test_a_wait_that_somebody_asks_for_is_bounded_or_none(text: str) -> None:
+    told = httpx.Response(429, headers={b"Retry-After": text.encode("latin-1")})
+    seconds = retry_after_seconds(told, 60.0)
+    assert seconds is None or 0 <= seconds <= 60
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("0", 0.0),
+        ("7", 7.0),
+        (" 2.5 ", 2.5),
+        ("61", 60.0),
+        ("Fri, 31 Dec 9998 23:59:59 GMT", 60.0),
+        ("Fri, 31 Dec 9998 23:59:59 -0000", 60.0),
+        ("Sun, 06 Nov 1994 08:49:37 GMT", 0.0),
+        ("", None),
+        ("soon", None),
+    ],
+)
+def test_a_wait_is_told_in_seconds_or_as_a_date(text: str, seconds: float | None) -> None:
+    told = httpx.Response(503, headers={"Retry-After": text})
+    assert retry_after_seconds(told, 60.0) == seconds
+
+
+def test_an_answer_that_says_nothing_of_a_wait_asks_for_none() -> None:
+    assert retry_after_seconds(httpx.Response(503), 60.0) is None
+
+
+async def test_a_packed_answer_of_the_horde_does_not_count_as_its_absence(web: Web) -> None:
+    web.answer = lambda path: answer(BOMBS["gzip"], "Content-Encoding: gzip")
+    told: list[Any] = []
+    api = HordeApi(load_settings(None, None, {"horde_url": web.url}), told.append)
+    try:
+        with pytest.raises(Away, match="packed") as away:
+            await api.introduce()
+        assert not isinstance(away.value, Unreached)
+        assert told == []
+    finally:
+        await api.close()
 
 
 async def test_what_a_redirect_says_is_bounded_too(web: Web) -> None:

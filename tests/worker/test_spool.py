@@ -14,9 +14,12 @@ from worker.fake_horde import OWNER_KEY
 
 from openhorde.worker.agent import events
 from openhorde.worker.agent import spool as spooling
+from openhorde.worker.agent.api import HordeApi
 from openhorde.worker.agent.assignment import Assignment
+from openhorde.worker.agent.deliver import Delivery
 from openhorde.worker.agent.live import Live
 from openhorde.worker.agent.spool import LATE_SECONDS_MAX, STALE_SECONDS, SUFFIX, Spool, open_spool
+from openhorde.worker.agent.wishes import Wishes
 from openhorde.worker.backends.base import Artifact, Note
 from openhorde.worker.settings import load_settings
 
@@ -115,6 +118,23 @@ async def test_what_is_too_late_or_cannot_be_read_is_thrown_away(tmp_path: Path)
     clock.seconds += LATE_SECONDS_MAX + 500
     assert await Spool(tmp_path / "own", 64 * KIB, clock).load() == ["good"]
     assert files(tmp_path) == [where["good"]]
+
+
+async def test_what_can_no_longer_be_read_is_not_held(tmp_path: Path) -> None:
+    await Spool(tmp_path / "own", 64 * KIB).keep(job("lost"), 0, result())
+    spool = Spool(tmp_path / "own", 64 * KIB)
+    left = await spool.load()
+    assert left == ["lost"]
+    assert spool.job_ids == {"lost"}
+    (file,) = files(tmp_path)
+    file.write_bytes(b"damaged meanwhile")
+    settings = load_settings(None, None, {})
+    api, told = HordeApi(settings), list[events.Event]()
+    await Delivery(Wishes(settings), api, told.append, spool).left(left)
+    await api.close()
+    assert not spool.job_ids
+    assert not files(tmp_path)
+    assert told == []
 
 
 async def test_what_others_left_long_ago_is_swept_away_and_nothing_else(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from openhorde.worker.agent.api import Away
 from openhorde.worker.agent.assignment import Assignment
@@ -52,8 +53,11 @@ async def test_a_name_is_offered_until_another_worker_has_it_and_again_when_it_i
     await stand_ins.look()
     assert offered(stand_ins) == []
     horde.rows = None
-    await stand_ins.look()
+    with capture_logs() as entries:
+        await stand_ins.look()
+        await stand_ins.look()
     assert offered(stand_ins) == []
+    assert len(entries) == 1
     horde.rows = []
     await stand_ins.look()
     assert offered(stand_ins) == ["stable_diffusion"]

@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from openhorde.cli.main import app
+from openhorde.worker.settings import MISCONFIGURED_STATUS
 
 UNIT = Path(__file__).parents[2] / "ops" / "systemd" / "openhorde-worker.service"
 
@@ -36,6 +37,17 @@ def test_it_drains_before_it_stops(unit: configparser.ConfigParser) -> None:
     assert (service["KillSignal"], service["KillMode"]) == ("SIGTERM", "mixed")
     assert service["TimeoutStopSec"].endswith("min")
     assert service["Restart"] == "on-failure"
+
+
+def test_it_is_not_started_again_before_a_setting_is_changed(
+    unit: configparser.ConfigParser, tmp_path: Path
+) -> None:
+    assert unit["Service"]["RestartPreventExitStatus"] == str(MISCONFIGURED_STATUS)
+    _, *arguments, settings = shlex.split(unit["Service"]["ExecStart"])
+    wrong = tmp_path / Path(settings).name
+    wrong.write_text("max_threads: 99\n", encoding="utf-8")
+    done = CliRunner().invoke(app, [*arguments, str(wrong)])
+    assert done.exit_code == MISCONFIGURED_STATUS, done.output
 
 
 def test_systemd_understands_it(tmp_path: Path) -> None:

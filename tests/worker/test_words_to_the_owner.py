@@ -11,7 +11,7 @@ from worker.fake_horde import FakeHorde, serving
 
 from openhorde.worker.agent import events
 from openhorde.worker.agent.presence import Presence
-from openhorde.worker.settings import ANONYMOUS_KEY, KindName
+from openhorde.worker.settings import ANONYMOUS_KEY, MISCONFIGURED_STATUS, KindName
 
 ENDS_SECONDS = 60
 KINDS: list[KindName] = ["image", "alchemy", "text"]
@@ -28,7 +28,7 @@ async def test_a_key_that_will_not_do_is_told_before_engines_open(
     horde: Any, start_worker: Any, api_key: str
 ) -> None:
     worker = start_worker(api_key=api_key, kinds=KINDS)
-    assert await ended(worker) == 1
+    assert await ended(worker) == MISCONFIGURED_STATUS
     (trouble,) = worker.of(events.Trouble)
     for words in ("api_key", "OPENHORDE_API_KEY", "--api-key", f"{horde.url}/register"):
         assert words in trouble.message
@@ -54,10 +54,10 @@ async def test_what_no_waiting_mends_ends_the_worker(
         answers = horde.answers_of.get(kind, horde.pop_answers)
         answers.append(JSONResponse({"message": "That will not do.", "rc": rc}, status))
         worker = start_worker(kinds=[kind])
-        assert await ended(worker) == 1
+        assert await ended(worker) == MISCONFIGURED_STATUS
         (trouble,) = worker.of(events.Trouble)
         assert trouble.message.startswith(f"{setting}: ")
-        assert worker.events[-1] == events.Stopped(1)
+        assert worker.events[-1] == events.Stopped(MISCONFIGURED_STATUS)
 
 
 async def test_a_worker_that_was_welcome_outlives_a_lapse_of_the_horde(

@@ -70,14 +70,14 @@ def tell(notes: Iterable[str], console: Console) -> None:
         console.print(f"[yellow]note:[/] {escape(note)}", soft_wrap=True)
 
 
-def fail(problem: Exception | str) -> NoReturn:
-    """Say what went wrong and end with exit code 1."""
+def fail(problem: Exception | str, status: int = 1) -> NoReturn:
+    """Say what went wrong and end with this exit status."""
     console = messages()
     text = problem.explain(OPTION_NAMES) if isinstance(problem, HordeError) else str(problem)
     console.print(f"[bold red]horde:[/] {escape(text)}", soft_wrap=True)
     if log_tail := getattr(problem, "log_tail", ""):
         console.print(escape(log_tail), soft_wrap=True)
-    raise typer.Exit(1)
+    raise typer.Exit(status)
 
 
 def kudos_text(kudos: float) -> str:

@@ -113,9 +113,10 @@ def _run(config: Config = None, **settings: Any) -> None:
 
     Options take precedence over OPENHORDE_WORKER_* variables, and those over the YAML file.
     """
-    loaded = _load(config, settings)
     with needs("worker"):
         from openhorde.worker.boot import run_worker
+        from openhorde.worker.settings import MISCONFIGURED_STATUS
+    loaded = _load(config, settings, MISCONFIGURED_STATUS)
     log, ready = WorkerLog(), EnginesReady(loaded.backends, os.environ)
 
     def hear(event: "Event") -> None:
@@ -148,7 +149,9 @@ def _check(
     raise typer.Exit(0 if check.well else 1)
 
 
-def _load(config: Path | None, settings: Mapping[str, Any]) -> "WorkerSettings":
+def _load(
+    config: Path | None, settings: Mapping[str, Any], wrong_status: int = 1
+) -> "WorkerSettings":
     with needs("worker"):
         from openhorde.worker.settings import SettingsError, load_settings
 
@@ -157,7 +160,7 @@ def _load(config: Path | None, settings: Mapping[str, Any]) -> "WorkerSettings":
     try:
         return load_settings(config, worker_environment(os.environ), given)
     except SettingsError as error:
-        fail(error)
+        fail(error, wrong_status)
 
 
 def worker_environment(environ: Mapping[str, str]) -> dict[str, str]:

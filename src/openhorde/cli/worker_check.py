@@ -52,7 +52,7 @@ def _show_kind(kind: "KindCheck", console: Console) -> None:
     if kind.done:
         console.print(f"{WELL} {escape(kind.done)}", soft_wrap=True)
     elif kind.asked and not kind.skipped:
-        console.print("   nothing waits for workers just now", style="dim")
+        console.print("   asked for work: the horde had none for this kind", style="dim")
     for obstacle in kind.obstacles:
         console.print(f"{WRONG} {escape(obstacle)}", soft_wrap=True)
 

@@ -4,8 +4,6 @@
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
 
@@ -14,7 +12,7 @@ import msgspec
 from httpx_sse import EventSource, ServerSentEvent, SSEError, aconnect_sse
 
 from openhorde.client.errors import HordeError, HordeUnreachable, PictureUnreachable
-from openhorde.incoming.answers import AnswerRefused, bounded_client
+from openhorde.incoming.answers import AnswerRefused, bounded_client, retry_after_seconds
 from openhorde.incoming.texts import decode_json, encode_json
 from openhorde.wire.errors import Error
 
@@ -24,7 +22,7 @@ Sleep = Callable[[float], Awaitable[None]]
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 BACKOFF_FIRST_SECONDS = 0.5
 BACKOFF_MAX_SECONDS = 8.0
-RETRY_AFTER_MAX_SECONDS = 60.0
+RETRY_AFTER_SECONDS_MAX = 60.0
 RATE_LIMITED_MAX = 20
 FULL_STATUSES = (429, 503)
 CALL_SECONDS_MAX = 30.0
@@ -311,7 +309,6 @@ async def _expect_stream(source: EventSource) -> None:
 
 
 def _refusal(response: httpx.Response) -> HordeError:
-    retry_after_seconds = _retry_after_seconds(response.headers.get("Retry-After"))
     try:
         error = decode_json(response.content, Error, strict=False)
     except msgspec.DecodeError:
@@ -321,20 +318,5 @@ def _refusal(response: httpx.Response) -> HordeError:
         error.rc,
         error.message,
         error.errors,
-        retry_after_seconds=retry_after_seconds,
+        retry_after_seconds=retry_after_seconds(response, RETRY_AFTER_SECONDS_MAX),
     )
-
-
-def _retry_after_seconds(header: str | None) -> float | None:
-    """Seconds or a date, as RFC 9110 allows; never more than a minute, never negative."""
-    if not header:
-        return None
-    try:
-        seconds = float(header)
-    except ValueError:
-        try:
-            when = parsedate_to_datetime(header)
-        except ValueError:
-            return None
-        seconds = (when.astimezone(UTC) - datetime.now(UTC)).total_seconds()
-    return min(max(seconds, 0.0), RETRY_AFTER_MAX_SECONDS)

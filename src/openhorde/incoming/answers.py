@@ -6,7 +6,11 @@ answers are asked for unpacked, and refused when they come packed all the same.
 """
 
 import contextlib
+import re
+import time
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
@@ -15,6 +19,7 @@ ANSWER_BYTES_MAX = 256 << 20
 """What an answer may have unless a client says otherwise: many pictures in base64 fit."""
 
 _UNPACKED = {"Accept-Encoding": "identity"}
+_SECONDS = re.compile(r"[0-9]{1,12}(\.[0-9]{1,12})?")
 
 
 class AnswerRefused(httpx.RequestError):
@@ -39,6 +44,24 @@ def bounded_blocking_client(bytes_max: int = ANSWER_BYTES_MAX, **options: Any) -
         _bound(response, bytes_max)
 
     return httpx.Client(event_hooks={"response": [bound]}, **options)
+
+
+def retry_after_seconds(answer: httpx.Response, seconds_max: float) -> float | None:
+    """How long to wait before asking again, from the Retry-After header: seconds or a date.
+
+    At most `seconds_max`; None if the header is absent or is neither.
+    """
+    text = answer.headers.get("Retry-After", "").strip()
+    if _SECONDS.fullmatch(text):
+        seconds = float(text)
+    else:
+        try:
+            moment = parsedate_to_datetime(text)
+            aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+            seconds = aware.timestamp() - time.time()
+        except (ValueError, OverflowError):
+            return None
+    return min(max(seconds, 0.0), seconds_max)
 
 
 def _bound(response: httpx.Response, bytes_max: int) -> None:

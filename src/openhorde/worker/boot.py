@@ -38,7 +38,8 @@ async def run_worker(
     abort: asyncio.Event | None = None,
     observe: events.Observe = events.ignore,
 ) -> int:
-    """Work until stopped; the answer is the exit status: 0 after a drain, 1 when it cannot go on.
+    """Work until stopped; returns the exit status: 0 after a drain, 1 when the worker cannot go on,
+    MISCONFIGURED_STATUS (78) when it cannot until a setting is changed.
 
     `stop` asks for a drain: what is in hand is finished and delivered. `abort` gives it up and
     reports it. Without a `stop` the first SIGINT or SIGTERM drains and the second aborts.

@@ -20,6 +20,7 @@ from openhorde.worker.work_settings import WorkSettings
 
 __all__ = [
     "ANONYMOUS_KEY",
+    "MISCONFIGURED_STATUS",
     "RENAMED",
     "KindName",
     "SettingField",
@@ -34,6 +35,9 @@ __all__ = [
 
 ENVIRONMENT_PREFIX = "OPENHORDE_WORKER_"
 ANONYMOUS_KEY = "0000000000"
+MISCONFIGURED_STATUS = 78
+"""The exit status of a worker that cannot work until its owner changes a setting: EX_CONFIG of
+sysexits.h. Starting it again is of no use."""
 log = logging.getLogger(__name__)
 
 KindName = Literal["image", "alchemy", "text"]

@@ -2,9 +2,7 @@
 """The horde as a worker calls it: one attempt a call, and what a refusal means."""
 
 import asyncio
-import time
-from collections.abc import Awaitable, Mapping
-from email.utils import parsedate_to_datetime
+from collections.abc import Awaitable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -12,7 +10,7 @@ import httpx
 import msgspec
 
 from openhorde import __version__
-from openhorde.incoming.answers import bounded_client
+from openhorde.incoming.answers import AnswerRefused, bounded_client, retry_after_seconds
 from openhorde.incoming.texts import decode_json, encode_json
 from openhorde.wire.errors import Error
 from openhorde.wire.work import Rewarded, StepsHeard
@@ -26,6 +24,7 @@ CALL_SECONDS_MAX = 40.0
 REPORT_SECONDS_MAX = 5.0
 FIRST_WORD_SECONDS_MAX = 10.0
 TRANSFER_SECONDS_MAX = 30.0
+RETRY_AFTER_SECONDS_MAX = 3600.0
 TRY_AGAIN_STATUSES = (408, 425, 429)
 FINAL_TEXTS = ("does not exist", "already submitted")
 
@@ -227,6 +226,8 @@ async def _answer(calling: Awaitable[httpx.Response], kind: Any = dict[str, Any]
     """The JSON that a call brings, an object unless said. Raises Away or Refused."""
     try:
         answer = await calling
+    except AnswerRefused as error:
+        raise Away(f"the horde's answer cannot be read: {error}") from error
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise Unreached(_described(error)) from error
     if answer.status_code != 200:
@@ -251,19 +252,8 @@ def _refusal(answer: httpx.Response) -> Refused | Away:
         if answer.status_code < 500 and answer.status_code not in TRY_AGAIN_STATUSES:
             return Refused(answer.status_code, Error(message=f"status {answer.status_code}"))
         error = Error(message=f"the horde answered {answer.status_code}")
-    return Refused(answer.status_code, error, _retry_after(answer.headers))
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds from a Retry-After header, which may be a number or a date."""
-    text = headers.get("Retry-After", "").strip()
-    if text.isdigit():
-        return float(text)
-    try:
-        until = parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    return max(0.0, until.timestamp() - time.time())
+    wait_seconds = retry_after_seconds(answer, RETRY_AFTER_SECONDS_MAX)
+    return Refused(answer.status_code, error, wait_seconds)
 
 
 def _described(error: Exception) -> str:

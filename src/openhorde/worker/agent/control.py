@@ -106,8 +106,8 @@ class Control:
     async def serve(self, stop: asyncio.Event, abort: asyncio.Event, *, stay: bool = False) -> int:
         """Work and rest as wanted until `stop`, which drains, or `abort`, which gives up.
 
-        Without `stay` it also ends when the worker does not work any more. Returns the exit status:
-        0 after a drain, 1 when the worker could not go on.
+        Without `stay` it also ends when the worker does not work any more. Returns the exit status
+        of `Shift.work`.
         """
         self._loop = asyncio.get_running_loop()
         status = 0

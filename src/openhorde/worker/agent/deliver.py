@@ -57,13 +57,15 @@ class Delivery:
         async def deliver() -> None:
             for job_id in waiting:
                 spooled = await self._spool.read(job_id)
-                if spooled is not None:
-                    log.info("a result of an earlier run is delivered", job=job_id)
-                    told = events.Popped([job_id], spooled.model, OF_EARLIER, spooled.kind)
-                    self._observe(told)
-                    self._observe(events.Made([job_id]))
-                    assignment = spooled.assignment(time.time())
-                    await self._hand_in(assignment, spooled.index, spooled.artifact)
+                if spooled is None:
+                    await self._spool.forget(job_id)
+                    continue
+                log.info("a result of an earlier run is delivered", job=job_id)
+                told = events.Popped([job_id], spooled.model, OF_EARLIER, spooled.kind)
+                self._observe(told)
+                self._observe(events.Made([job_id]))
+                assignment = spooled.assignment(time.time())
+                await self._hand_in(assignment, spooled.index, spooled.artifact)
 
         await asyncio.gather(*(deliver() for _ in range(LEFT_AT_ONCE)))
 

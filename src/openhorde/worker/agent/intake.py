@@ -33,7 +33,7 @@ class Intake:
         self._abort = abort
 
     async def work(self) -> None:
-        """Ask until told to stop. Raises Broken or Exhausted when there is no sense in asking."""
+        """Ask until told to stop. Raises Misconfigured or Exhausted when asking is of no use."""
         while not self._ended:
             ring = self._bell.next_ring
             if self._places() <= 0:

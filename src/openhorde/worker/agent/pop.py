@@ -17,7 +17,7 @@ from openhorde.worker.agent.backoff import Backoff, wait_any
 from openhorde.worker.agent.kinds.base import Offer
 from openhorde.worker.agent.kinds.table import KINDS
 from openhorde.worker.agent.refusals import mistake
-from openhorde.worker.agent.run import Broken
+from openhorde.worker.agent.run import Misconfigured
 from openhorde.worker.agent.wishes import Wishes
 from openhorde.worker.settings import KindName
 
@@ -83,8 +83,8 @@ class Popper:
         return asked is not None and _terms(self._body()) != _terms(asked)
 
     async def pop(self) -> list[Assignment]:
-        """Ask once. Raises Exhausted when nothing is left to offer, Broken when the horde will
-        never give anything to this key or name."""
+        """Ask once. Raises Exhausted when nothing is left to offer, Misconfigured when the horde
+        will never give anything to this key or name."""
         if not self._something_left():
             return []
         body = self._body()
@@ -193,7 +193,7 @@ class Popper:
         wrong = mistake(error, self._wishes.now, self._kind_name)
         # A key that was good yesterday is good tomorrow, whatever ails the horde just now.
         if wrong is not None and not (error.status == 401 and self._welcome):
-            raise Broken(wrong) from error
+            raise Misconfigured(wrong) from error
         if error.maintenance:
             self._well()
             self._observe(events.Maintenance(str(error), self._kind_name))

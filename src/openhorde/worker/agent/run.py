@@ -28,6 +28,10 @@ class Broken(Exception):
     """The worker cannot go on; the message is for its owner."""
 
 
+class Misconfigured(Broken):
+    """It cannot go on until its owner has changed a setting, however often it is started."""
+
+
 class Breaker:
     """Rests a model or form whose jobs killed an engine several times in a row."""
 

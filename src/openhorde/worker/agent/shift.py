@@ -24,14 +24,14 @@ from openhorde.worker.agent.narrowing import unoffered
 from openhorde.worker.agent.pace import Pace
 from openhorde.worker.agent.pop import Exhausted, Popper
 from openhorde.worker.agent.refusals import first_word
-from openhorde.worker.agent.run import Breaker, Broken
+from openhorde.worker.agent.run import Breaker, Misconfigured
 from openhorde.worker.agent.sources import Sources
 from openhorde.worker.agent.spool import Spool
 from openhorde.worker.agent.stand_ins import StandIns
 from openhorde.worker.agent.steps import StepReports
 from openhorde.worker.agent.wishes import Wishes
 from openhorde.worker.backends.base import Artifact, JobFault
-from openhorde.worker.settings import KindName, WorkerSettings
+from openhorde.worker.settings import MISCONFIGURED_STATUS, KindName, WorkerSettings
 
 GIVE_UP_SECONDS_MAX = 3.0
 LAST_WORDS_SECONDS_MAX = 10.0
@@ -76,7 +76,7 @@ class Shift:
         self._held: set[str] = set()
         self._over = asyncio.Event()
         self._ends = (stop, abort, self._over)
-        self._broken: str | None = None
+        self._status = 0
 
     def heed(self, settings: WorkerSettings) -> None:
         """Go by changed settings from now on."""
@@ -84,11 +84,12 @@ class Shift:
         self._bell.ring()
 
     async def work(self) -> int:
-        """The whole shift. Returns the exit status: 0 after a drain, 1 when it could not go on."""
+        """The whole shift. Returns the exit status: 0 after a drain, 1 when it could not go on,
+        MISCONFIGURED_STATUS when it cannot until a setting is changed."""
         wrong = await self._first_word()
         if wrong is not None:
-            self._break(wrong)
-            return 1
+            self._break(wrong, MISCONFIGURED_STATUS)
+            return self._status
         self._aside(self._delivering, self._delivery.left(await self._spool.load()))
         watcher = asyncio.create_task(self._watch())
         demand = asyncio.create_task(self._demand.watch())
@@ -109,7 +110,7 @@ class Shift:
             for task in (watcher, demand, stand_ins, crew, *beside):
                 task.cancel()
             await self._crew.close(at_once=at_once)
-        return 0 if self._broken is None else 1
+        return self._status
 
     async def _first_word(self) -> str | None:
         """What is wrong with the key, before engines are opened for nothing; None if nothing is
@@ -180,8 +181,8 @@ class Shift:
             if not self._gone[kind].is_set():
                 return
             reason = NO_ENGINE
-        elif isinstance(error, Broken):
-            self._break(str(error))
+        elif isinstance(error, Misconfigured):
+            self._break(str(error), MISCONFIGURED_STATUS)
             return
         elif isinstance(error, Exhausted):
             reason = str(error)
@@ -200,11 +201,11 @@ class Shift:
         elif not self._intakes and not self._crew.opening:
             self._break("the engines found nothing to offer")
 
-    def _break(self, reason: str) -> None:
+    def _break(self, reason: str, status: int = 1) -> None:
         """Stop for good, after what is in hand."""
-        if self._broken is None:
+        if not self._status:
             log.error("the worker stops", reason=reason)
-            self._broken = reason
+            self._status = status
             self._over.set()
             self._observe(events.Trouble(reason))
 

@@ -39,6 +39,7 @@ class StandIns:
         self._api = api
         self._bell = bell
         self._elsewhere: frozenset[str] | None = None
+        self._is_unsure = False
 
     async def watch(self) -> None:
         """Look until cancelled, as long as the owner wants it."""
@@ -54,8 +55,11 @@ class StandIns:
             answer = await self._api.look(PATH)
             workers = msgspec.convert(answer, list[_Worker], strict=False)
         except (Away, Refused, msgspec.ValidationError) as error:
-            log.warning("it is not known what other workers offer", reason=str(error))
+            if not self._is_unsure:
+                log.warning("it is not known what other workers offer", reason=str(error))
+            self._is_unsure = True
             return
+        self._is_unsure = False
         own = worker_name(self._wishes.now, "image")
         there = [one for one in workers if one.online and not one.maintenance_mode]
         elsewhere = frozenset(name for one in there if one.name != own for name in one.models)

@@ -2,13 +2,13 @@
 """The horde as the worker's owner calls it: account, workers, and requests of their own."""
 
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 from urllib.parse import quote
 
 import httpx
 import msgspec
 
-from openhorde.incoming.answers import bounded_client
+from openhorde.incoming.answers import bounded_client, retry_after_seconds
 from openhorde.incoming.texts import decode_json, encode_json
 from openhorde.wire.errors import Error
 from openhorde.wire.users import UserDetails
@@ -17,6 +17,7 @@ from openhorde.worker.agent.api import agent_words
 from openhorde.worker.settings import WorkerSettings
 
 CALL_SECONDS_MAX = 20.0
+RETRY_AFTER_SECONDS_MAX = 60.0
 
 Answer = TypeVar("Answer")
 
@@ -91,14 +92,13 @@ class OwnerCalls:
 
 
 def _refused(given: httpx.Response) -> CallFailed:
-    waits: Any = given.headers.get("Retry-After", "")
-    retry_after_seconds = float(waits) if waits.isdigit() else 0.0
+    wait_seconds = retry_after_seconds(given, RETRY_AFTER_SECONDS_MAX) or 0.0
     try:
         error = decode_json(given.content, Error, strict=False)
     except msgspec.DecodeError:
         return CallFailed(
-            f"the horde answered {given.status_code}", given.status_code, retry_after_seconds
+            f"the horde answered {given.status_code}", given.status_code, wait_seconds
         )
     details = "; ".join(f"{name}: {text}" for name, text in (error.errors or {}).items())
     message = f"{error.message} ({details})" if details else error.message
-    return CallFailed(message, given.status_code, retry_after_seconds)
+    return CallFailed(message, given.status_code, wait_seconds)
