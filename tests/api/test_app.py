@@ -127,7 +127,7 @@ async def test_every_answer_may_be_read_from_other_origins(http: httpx.AsyncClie
             answer = await http.request(method, path)
         headers = answer.headers
         assert headers["access-control-allow-origin"] == "*", (method, path)
-        for name in ("apikey", "Client-Agent", "X-Fields", "Content-Type"):
+        for name in ("apikey", "Client-Agent", "X-Fields", "Content-Type", "Openhorde-Extras"):
             assert name in headers["access-control-allow-headers"]
         for name in ("POST", "GET", "OPTIONS", "PUT", "DELETE", "PATCH"):
             assert name in headers["access-control-allow-methods"]

@@ -12,7 +12,7 @@ from PIL import Image
 
 MODEL = "model of clients"
 ORIGIN = "https://lite.koboldai.example"
-BROWSERS_HEADERS = ("apikey", "Client-Agent", "Content-Type", "X-Fields")
+BROWSERS_HEADERS = ("apikey", "Client-Agent", "Content-Type", "Openhorde-Extras", "X-Fields")
 
 
 def drawn(http: httpx.Client, asker: Person, worker: Person, **changes: Any) -> dict[str, Any]:

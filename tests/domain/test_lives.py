@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
+from datetime import UTC, datetime, timedelta
 from itertools import product
 from typing import Any
 
@@ -10,7 +11,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from openhorde.server.domain.lives import (
     FAULTS_MAX,
     FINAL,
+    LIVES_MAX,
     MOVES,
+    PROLONGED_SHARE,
+    STRIDE_SHARE,
     Event,
     Faults,
     Progress,
@@ -20,6 +24,7 @@ from openhorde.server.domain.lives import (
     is_done,
     is_faulted,
     move,
+    prolonged,
     requeues,
     wait_seconds,
 )
@@ -170,3 +175,31 @@ def test_waiting_times() -> None:
     assert waits(active_threads=0) == 100
     assert waits(things_ahead=0, jobs_ahead=0, remaining_running_seconds=3.0) == 3
     assert waits(things_ahead=400, mean_speed=8.0, active_threads=1, divisor=1) == 50
+
+
+@given(
+    life_seconds=st.integers(1, 100_000),
+    lives_at_first=st.sampled_from((1, 3, LIVES_MAX, 12)),
+    pauses=st.lists(st.floats(0, 1.5), max_size=100),
+)
+def test_a_deadline_is_put_off_within_bounds(
+    life_seconds: int, lives_at_first: int, pauses: list[float]
+) -> None:
+    life = timedelta(seconds=life_seconds)
+    now = popped_at = datetime(2026, 1, 1, tzinfo=UTC)
+    deadline_at = first = popped_at + lives_at_first * life
+    strides = 0
+    for pause in pauses:
+        now += pause * life
+        later = prolonged(
+            popped_at=popped_at, deadline_at=deadline_at, life_seconds=life_seconds, now=now
+        )
+        if later is None:
+            continue
+        assert now < deadline_at, "what is over stays over"
+        assert later - deadline_at >= STRIDE_SHARE * life
+        assert later <= min(now + PROLONGED_SHARE * life, popped_at + LIVES_MAX * life)
+        deadline_at = later
+        strides += 1
+    assert deadline_at <= max(first, popped_at + LIVES_MAX * life)
+    assert strides <= LIVES_MAX / STRIDE_SHARE

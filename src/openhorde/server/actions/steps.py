@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Workers tell how far a running job is. It is passed on to who watches and stored nowhere."""
+"""Workers tell how far a running job is. It is passed on to who watches and stored nowhere; but a
+job that gets further has its deadline put off."""
 
 from collections import OrderedDict
+from datetime import datetime
 from time import monotonic
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from openhorde.server.domain import lives
 from openhorde.server.domain.refusals import Refusal
-from openhorde.server.store import events
+from openhorde.server.store import events, work
 from openhorde.server.store.events import WatchedJob
 from openhorde.server.store.signals import Changed, Signals, Stepped
 
@@ -27,7 +30,8 @@ class StepReports:
     def __init__(self, signals: Signals) -> None:
         self._jobs: OrderedDict[UUID, tuple[WatchedJob, float]] = OrderedDict()
         self._by_request: dict[UUID, set[UUID]] = {}
-        signals.listen(Changed, lambda signal: self._forget(signal.request_id))
+        self._reached: OrderedDict[UUID, tuple[datetime, int]] = OrderedDict()
+        signals.listen(Changed, lambda signal: self.forget(signal.request_id))
         signals.on_gap(self._forget_all)
 
     def find(self, job_id: UUID) -> WatchedJob | None:
@@ -41,9 +45,21 @@ class StepReports:
         self._jobs.move_to_end(job_id)
         self._by_request.setdefault(job.request_id, set()).add(job_id)
         if len(self._jobs) > JOBS_MAX:
-            self._forget(next(iter(self._jobs.values()))[0].request_id)
+            self.forget(next(iter(self._jobs.values()))[0].request_id)
 
-    def _forget(self, request_id: UUID) -> None:
+    def advances(self, job_id: UUID, popped_at: datetime, step: int) -> bool:
+        """Whether no report on the job has told of this step yet, since it was handed out then."""
+        handed_out_at, reached = self._reached.get(job_id, (popped_at, 0))
+        if handed_out_at == popped_at and step <= reached:
+            return False
+        self._reached[job_id] = popped_at, step
+        self._reached.move_to_end(job_id)
+        if len(self._reached) > JOBS_MAX:
+            self._reached.popitem(last=False)
+        return True
+
+    def forget(self, request_id: UUID) -> None:
+        """Ask the database again about the jobs of a request."""
         for job_id in self._by_request.pop(request_id, ()):
             self._jobs.pop(job_id, None)
 
@@ -53,7 +69,8 @@ class StepReports:
 
 
 async def report(horde: "Horde", owner: "Account", job_id: UUID, step: int, steps: int) -> bool:
-    """Pass a worker's progress with a job on; is its result still wanted?
+    """Pass a worker's progress with a job on, and give it longer if it got further; is its result
+    still wanted?
 
     Raises Refusal InvalidJobID, WrongCredentials.
     """
@@ -67,4 +84,28 @@ async def report(horde: "Horde", owner: "Account", job_id: UUID, step: int, step
         raise Refusal("WrongCredentials", reason="job", id=str(job_id))
     if job.wanted:
         horde.signals.send(Stepped(job.request_id, job_id, step, steps))
+        await _prolong(horde, job_id, job, step)
     return job.wanted
+
+
+async def _prolong(horde: "Horde", job_id: UUID, job: WatchedJob, step: int) -> None:
+    """Put a job's deadline off if this step is news and there is little time left."""
+    if job.popped_at is None or job.deadline_at is None:
+        return
+    if not horde.step_reports.advances(job_id, job.popped_at, step):
+        return
+    later = lives.prolonged(
+        popped_at=job.popped_at,
+        deadline_at=job.deadline_at,
+        life_seconds=job.life_seconds,
+        now=horde.clock.now(),
+    )
+    if later is not None:
+        await work.prolong(
+            horde.statements,
+            job.together,
+            popped_at=job.popped_at,
+            deadline_at=job.deadline_at,
+            later=later,
+        )
+        horde.step_reports.forget(job.request_id)

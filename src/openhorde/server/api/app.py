@@ -51,8 +51,8 @@ _CROSS_ORIGIN = (
     (
         "Access-Control-Allow-Headers",
         "Accept, apikey, Authorization, Cache-Control, Client-Agent, Content-Type,"
-        " Idempotency-Key, Last-Event-ID, Proxied-For, Proxy-Authorization, X-Fields,"
-        " X-Forwarded-For",
+        " Idempotency-Key, Last-Event-ID, Openhorde-Extras, Proxied-For, Proxy-Authorization,"
+        " X-Fields, X-Forwarded-For",
     ),
     (
         "Access-Control-Expose-Headers",

@@ -13,6 +13,7 @@
 The statements in `store/sql` make these moves by compare-and-set; a test holds them against MOVES.
 """
 
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
@@ -23,6 +24,12 @@ from openhorde.server.domain.refusals import Refusal
 REQUEST_TTL_SECONDS: Final = 1200
 """A request ends when nothing has happened to it for so long, and is forgotten as long after."""
 
+PROLONGED_SHARE: Final = 0.5
+"""A job that gets further has this part of its life from then on, if it had less."""
+STRIDE_SHARE: Final = 0.125
+"""The least part of its life by which a job is prolonged: this bounds how often."""
+LIVES_MAX: Final = 4
+"""No job lasts longer than so many of its lives, however it gets on."""
 
 LATE_SHARE: Final = 0.25
 """A job that should have been done takes, as far as anybody knows, this part of the time again that
@@ -111,6 +118,17 @@ def move(state: State, event: Event) -> State:
     if state in FINAL:
         raise Refusal("AbortedGen", state=state.value)
     raise Refusal("InvalidJobID", state=state.value)
+
+
+def prolonged(
+    *, popped_at: datetime, deadline_at: datetime, life_seconds: int, now: datetime
+) -> datetime | None:
+    """The new deadline of a job that has just got further, or None if it keeps the one it has:
+    because that is late enough, is over, or cannot be put off any more."""
+    life = timedelta(seconds=life_seconds)
+    later = min(now + PROLONGED_SHARE * life, popped_at + LIVES_MAX * life)
+    is_due = now < deadline_at and later - deadline_at >= STRIDE_SHARE * life
+    return later if is_due else None
 
 
 def is_faulted(counts: RequestCounts, rule: Faults = TOGETHER) -> bool:

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """What has happened to a request, as those hear of it who watch it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -73,11 +75,17 @@ async def _story(statements: Statements, request_id: UUID, *, with_jobs: bool) -
 
 @dataclass(frozen=True, slots=True)
 class WatchedJob:
-    """Whose worker has a job (None: nobody's), and whether its result is still wanted."""
+    """Whose worker has a job (None: nobody's), and whether its result is still wanted. `together`
+    are the jobs of the batch that it was handed out in, itself among them, and `life_seconds` is
+    what the request gives a worker for all of these."""
 
     request_id: UUID
     owner_id: int | None
     wanted: bool
+    popped_at: datetime | None
+    deadline_at: datetime | None
+    together: Sequence[UUID]
+    life_seconds: int
 
 
 async def job_watched(statements: Statements, job_id: UUID) -> WatchedJob | None:

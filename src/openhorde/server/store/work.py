@@ -364,6 +364,18 @@ async def fail(
     return Failed(**row) if row else None
 
 
+async def prolong(
+    statements: Statements,
+    job_ids: Sequence[UUID],
+    *,
+    popped_at: datetime,
+    deadline_at: datetime,
+    later: datetime,
+) -> None:
+    """Put the deadline of a batch off, if it is still what and where the caller has seen."""
+    await statements.rows("prolong_jobs", job_ids, popped_at, deadline_at, later)
+
+
 async def overdue(statements: Statements, now: datetime) -> list[UUID]:
     """Some running jobs whose deadline has passed."""
     return [row["id"] for row in await statements.rows("overdue_jobs", now)]

@@ -32,6 +32,7 @@ from openhorde.server.api.v2.lifecycle import (
 )
 from openhorde.server.api.v2.requests_shown import outlook_shown
 from openhorde.server.domain.kinds.alchemy import NAME, PICTURE_FORMS
+from openhorde.server.domain.lives import LIVES_MAX
 from openhorde.server.store.work import ClaimedJob
 from openhorde.wire.alchemy import (
     AlchemyPop,
@@ -95,7 +96,7 @@ async def post_alchemy_pop(call: Call) -> PoppedForms:
 
 async def _form_shown(call: Call, job: ClaimedJob) -> PoppedForm:
     asked = msgspec.json.decode(job.body, type=AlchemyRequest).forms[job.ordinal - 1]
-    lifetime_seconds = max(UPLOAD_SECONDS, job.ttl_seconds)
+    lifetime_seconds = max(UPLOAD_SECONDS, LIVES_MAX * job.ttl_seconds)
     shown = PoppedForm(
         id=str(job.id),
         form=job.model,

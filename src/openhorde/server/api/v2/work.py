@@ -26,6 +26,7 @@ from openhorde.server.api.v2.lifecycle import (
 )
 from openhorde.server.domain.bridges import wants_base64_sources
 from openhorde.server.domain.kinds import image
+from openhorde.server.domain.lives import LIVES_MAX
 from openhorde.server.store.work import ClaimedJob
 from openhorde.wire.image import ExtraSourceImage, ImagePayload
 from openhorde.wire.requests import ImageRequest
@@ -48,7 +49,7 @@ async def post_image_pop(call: Call) -> dict[str, Any]:
 async def _job_shown(call: Call, jobs: Sequence[ClaimedJob]) -> dict[str, Any]:
     first = jobs[0]
     request = msgspec.json.decode(first.body, type=ImageRequest)
-    lifetime_seconds = max(UPLOAD_SECONDS_MIN, first.ttl_seconds)
+    lifetime_seconds = max(UPLOAD_SECONDS_MIN, LIVES_MAX * first.ttl_seconds)
     uploads = [
         await call.horde.blobs.upload_url(
             upload_key(job.id), lifetime_seconds=lifetime_seconds, bytes_max=BYTES_MAX

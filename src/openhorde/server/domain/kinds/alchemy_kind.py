@@ -101,6 +101,7 @@ class AlchemyKind(Kind[AlchemyRequest, AlchemyPop]):
         return Order(
             body=msgspec.json.encode(bare).decode(),
             webhook=request.webhook,
+            batching=False,
             base_milli=alchemy.BASE_MILLI,
             price_each_milli=alchemy.BASE_MILLI,
             tax_each_milli=alchemy.tax_milli(request),

@@ -37,11 +37,22 @@ where r.id = $1
 group by r.id;
 
 -- name: job_watched
--- Whose worker has a job, and whether anybody still wants it.
+-- Whose worker has a job, whether anybody still wants it, and until when it may take. A batch is
+-- what one pop took of a request; its jobs have their time together.
 select
     j.request_id, w.user_id as owner_id,
-    j.state = 'running' and r.state = 'active' as wanted
+    j.state = 'running' and r.state = 'active' as wanted,
+    j.popped_at, j.deadline_at, batch.ids as together,
+    r.ttl_seconds * cardinality(batch.ids) as life_seconds
 from jobs j
 join requests r on r.id = j.request_id
 left join workers w on w.id = j.worker_id
+cross join lateral (
+    select array_agg(other.id) as ids
+    from jobs other
+    where other.request_id = j.request_id and (
+        other.id = j.id
+        or r.batching and other.worker_id = j.worker_id and other.popped_at = j.popped_at
+    )
+) as batch
 where j.id = $1;

@@ -434,6 +434,19 @@ with failing as (
 select judged.request_id, judged.kind, judged.user_id, judged.hopeless, again.lane, again.rank
 from judged left join again on true;
 
+-- name: prolong_jobs
+-- Put off the deadline of jobs that were handed out together at $2 from $3 to $4, unless somebody
+-- was faster.
+with due as (
+    select id from jobs
+    where id = any ($1::uuid[]) and state || '' = 'running'
+        and popped_at = $2::timestamptz and deadline_at = $3::timestamptz
+    order by id
+    for update
+)
+update jobs set deadline_at = $4::timestamptz from due where jobs.id = due.id
+returning jobs.id;
+
 -- name: overdue_jobs
 -- Running jobs whose deadline has passed.
 select id from jobs where state = 'running' and deadline_at < $1 order by deadline_at limit 500;
