@@ -3,12 +3,17 @@
 
 import re
 import unicodedata
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from openhorde.server.domain.kinds.face import AnyKind, TakenJob
+from openhorde.server.domain.kinds.table import KINDS
+from openhorde.server.domain.reference import Reference
 from openhorde.server.domain.shown_text import is_plain, plain, shown_text
+from openhorde.wire.requests import GenerationMetadata
 
 # Much of what is awkward, close together.
 AWKWARD = (
@@ -107,3 +112,21 @@ def test_nested_markup_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
         looked = 0
         shown_text(text, 100)
         assert looked <= 3 * len(text)
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.name)
+def test_what_workers_note_is_kept_as_it_may_be_shown(kind: AnyKind) -> None:
+    notes = [
+        GenerationMetadata(type="information", value="see_ref", ref="too <b>large</b>\u202e\n now"),
+        GenerationMetadata(type="lora", value="download_failed", ref="17"),
+        GenerationMetadata(type="censorship", value="nsfw"),
+    ]
+    handed_in: dict[str, Any] = {"image": {"generation": "R2"}, "text": {"generation": "."}}
+    fields: dict[str, Any] = handed_in.get(kind.name, {"result": {"nsfw": True}})
+    said = kind.submit_type(id="1", gen_metadata=notes, **fields)
+    outcome = kind.outcome(said, TakenJob("nsfw", 1, True), Reference([]))
+    assert outcome.result["gen_metadata"] == [
+        {"type": "information", "value": "see_ref", "ref": "too large now"},
+        {"type": "lora", "value": "download_failed", "ref": "17"},
+        {"type": "censorship", "value": "nsfw"},
+    ]

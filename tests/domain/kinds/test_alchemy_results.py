@@ -94,3 +94,16 @@ def test_a_censored_form_is_noted(state: Any) -> None:
     outcome = AlchemyKind().outcome(said, TakenJob("caption", 1, True), Reference([]))
     assert outcome.censored
     assert outcome.result["result"] == {"caption": "-"}
+
+
+def test_what_people_read_of_a_result_is_shown_text() -> None:
+    hostile = "a <b><script>x</script></b>red\n\u202ecircle\u200b"
+    assert read_result("caption", {"caption": hostile}) == ("a xred circle", None)
+    given = {"tags<i>": [{"text": hostile, "confidence": 0.5}]}
+    shown = {"tags": [{"text": "a xred circle", "confidence": 0.5}]}
+    assert read_result("interrogation", {"interrogation": given}) == (shown, None)
+    with pytest.raises(Refusal) as refusal:
+        read_result("caption", {"caption": "<b>\u202e</b>"})
+    assert "nothing that can be shown" in str(refusal.value.facts["why"])
+    # What other forms tell is for programs.
+    assert read_result("palette", {"palette": [hostile]}) == ([hostile], None)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Strangers' names and notes as others may be shown them: the one cleaner.
+"""Strangers' names, notes and descriptions as others may be shown them: the one cleaner.
 
 Our own pages escape what they show all the same; not every front end does. What is left holds no
 markup, no control or format character, nothing invisible, and nothing that turns the direction of
@@ -9,8 +9,15 @@ write markup). All of this takes time linear in the text.
 """
 
 import re
-from typing import Final
+from collections.abc import Iterable
+from typing import Any, Final
 from unicodedata import category, normalize
+
+import msgspec
+
+from openhorde.wire.requests import GenerationMetadata
+
+NOTE_LENGTH_MAX: Final = 255
 
 _JOINER: Final = "\u200d"
 _AS_EMOJI: Final = "\ufe0f"
@@ -31,6 +38,15 @@ def shown_text(text: str, length_max: int) -> str:
         # A joiner, or what makes an emoji of a digit, may have lost what it stood before.
         cleaned = _visible(cleaned[:length_max]).rstrip()
     return cleaned
+
+
+def shown_notes(notes: Iterable[GenerationMetadata]) -> list[dict[str, Any]]:
+    """What a worker notes of a job, as the requester may be shown it."""
+    kept: list[dict[str, Any]] = msgspec.to_builtins(notes)
+    for note in kept:
+        if "ref" in note:
+            note["ref"] = shown_text(note["ref"], NOTE_LENGTH_MAX)
+    return kept
 
 
 def is_plain(text: str) -> bool:

@@ -7,12 +7,11 @@ from functools import partial
 from typing import Final, TypeVar
 from uuid import UUID
 
-import msgspec
-
 from openhorde.server.actions import requests, waiting, work
 from openhorde.server.actions.requests import Client, Priced, Queued
 from openhorde.server.actions.work import Delivery, Popped
 from openhorde.server.api.operations import Bucket, Call, Limit, uuid_of
+from openhorde.server.domain.shown_text import shown_notes
 from openhorde.wire.work import Rewarded
 
 Shown = TypeVar("Shown")
@@ -88,6 +87,6 @@ async def take_result(call: Call) -> Rewarded:
         job_id=uuid_of(said.id, "InvalidJobID"),
         faulted=said.state == "faulted",
         submit=said,
-        metadata=msgspec.to_builtins(said.gen_metadata),
+        metadata=shown_notes(said.gen_metadata),
     )
     return Rewarded(reward=await work.deliver(call.horde, call.caller, delivery) / 1000)

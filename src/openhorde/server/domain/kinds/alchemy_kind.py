@@ -2,7 +2,7 @@
 """Alchemy as a kind of work: every form of a request is a job of its own."""
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -23,6 +23,7 @@ from openhorde.server.domain.needs import Needs, Offer
 from openhorde.server.domain.pricing_lines import Estimate, PriceLine
 from openhorde.server.domain.reference import Reference
 from openhorde.server.domain.requester import Requester
+from openhorde.server.domain.shown_text import shown_notes
 from openhorde.wire.alchemy import AlchemyPop, AlchemyRequest, FormSubmit
 from openhorde.wire.requests import Warning
 
@@ -152,7 +153,7 @@ class AlchemyKind(Kind[AlchemyRequest, AlchemyPop]):
     def outcome(self, submit: FormSubmit, job: TakenJob, reference: Reference) -> Outcome:
         """What the form was to tell or make."""
         value, picture = read_result(job.model, submit.result)
-        notes: list[dict[str, Any]] = msgspec.to_builtins(submit.gen_metadata)
+        notes = shown_notes(submit.gen_metadata)
         censored = submit.state in ("censored", "csam") or any(
             note["type"] == "censorship" for note in notes
         )

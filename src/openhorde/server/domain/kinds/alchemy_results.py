@@ -12,9 +12,11 @@ import msgspec
 from openhorde.server.domain.kinds.alchemy import PICTURE_FORMS
 from openhorde.server.domain.kinds.face import SentPicture, UploadedPicture
 from openhorde.server.domain.refusals import Refusal
+from openhorde.server.domain.shown_text import shown_text
 
 UPLOADED: Final = "R2"
 CAPTION_CHARACTERS_MAX: Final = 10_000
+KEYWORD_CHARACTERS_MAX: Final = 1_000
 RESULT_BYTES_MAX: Final = 256 << 10
 DEPTH_MAX: Final = 8
 
@@ -40,7 +42,7 @@ def read_result(
     elif form == "interrogation":
         _check_keywords(value)
     _check_bounds(form, value)
-    return value, None
+    return _shown(form, value), None
 
 
 def _object(given: dict[str, Any] | str | None) -> dict[str, Any]:
@@ -82,6 +84,24 @@ def _is_keyword(entry: Any) -> bool:
         return False
     confidence = entry.get("confidence")
     return isinstance(confidence, int | float) and not isinstance(confidence, bool)
+
+
+def _shown(form: str, value: Any) -> Any:
+    """The value with what people read of it as shown text."""
+    if form == "caption":
+        caption = shown_text(value, CAPTION_CHARACTERS_MAX)
+        if not caption:
+            raise _refused("of caption holds nothing that can be shown")
+        return caption
+    if form == "interrogation":
+        return {
+            shown_text(category, KEYWORD_CHARACTERS_MAX): [
+                {**entry, "text": shown_text(entry["text"], KEYWORD_CHARACTERS_MAX)}
+                for entry in ranked
+            ]
+            for category, ranked in value.items()
+        }
+    return value
 
 
 def _check_bounds(form: str, value: Any) -> None:

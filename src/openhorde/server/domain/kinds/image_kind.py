@@ -2,7 +2,7 @@
 """Images as a kind of work."""
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -28,6 +28,7 @@ from openhorde.server.domain.pricing_lines import Estimate, PriceLine
 from openhorde.server.domain.reference import Reference
 from openhorde.server.domain.refusals import Refusal
 from openhorde.server.domain.requester import Requester
+from openhorde.server.domain.shown_text import shown_notes
 from openhorde.wire.requests import ImageRequest, Warning
 from openhorde.wire.work import ImagePop, ImageSubmit
 
@@ -264,7 +265,7 @@ class ImageKind(Kind[ImageRequest, ImagePop]):
 
     def outcome(self, submit: ImageSubmit, job: TakenJob, reference: Reference) -> Outcome:
         """A picture that was uploaded or came along, its seed, and what the worker notes."""
-        notes: list[dict[str, Any]] = msgspec.to_builtins(submit.gen_metadata)
+        notes = shown_notes(submit.gen_metadata)
         said = submit.censored or submit.state in ("censored", "csam")
         if said and not any(note["type"] == "censorship" for note in notes):
             # Old workers say by the state alone that they censored a picture.

@@ -2,7 +2,6 @@
 """Text as a kind of work."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 
@@ -26,6 +25,7 @@ from openhorde.server.domain.pricing_lines import Estimate, PriceLine
 from openhorde.server.domain.reference import Reference
 from openhorde.server.domain.refusals import Refusal
 from openhorde.server.domain.requester import Requester
+from openhorde.server.domain.shown_text import shown_notes
 from openhorde.wire.requests import Warning
 from openhorde.wire.text import TextPop, TextRequest, TextSubmit
 
@@ -177,7 +177,7 @@ class TextKind(Kind[TextRequest, TextPop]):
         length = len(submit.generation)
         if length > CHARACTERS_MAX:
             raise Refusal("TooLong", field="generation", maximum=CHARACTERS_MAX, given=length)
-        notes: list[dict[str, Any]] = msgspec.to_builtins(submit.gen_metadata)
+        notes = shown_notes(submit.gen_metadata)
         if submit.state == "csam" and not any(note["type"] == "censorship" for note in notes):
             notes.append({"type": "censorship", "value": "csam"})
         state = submit.state
