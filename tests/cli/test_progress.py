@@ -10,7 +10,7 @@ from client.playing_horde import DONE, DRAWING, WAITING, check
 from rich.console import Console
 
 from openhorde.cli.progress import RequestProgress, describe, steps_text, together
-from openhorde.cli.screen import duration_text, kudos_text
+from openhorde.cli.screen import about_text, duration_text, kudos_text
 from openhorde.cli.voice import Voice
 from openhorde.client import Drawing, Look
 from openhorde.client.looks import View
@@ -152,6 +152,11 @@ def test_steps_are_told_anywhere(terminal: bool) -> None:
 def test_amounts_and_waits_read_well() -> None:
     assert kudos_text(1234.5) == "1,234.5 kudos"
     assert kudos_text(10) == "10 kudos"
+    assert [about_text(seconds) for seconds in (0, 0.4, 7)] == [
+        "less than 1 s",
+        "less than 1 s",
+        "about 7 s",
+    ]
     assert [duration_text(seconds) for seconds in (7, 61, 3725)] == [
         "7 s",
         "1 min 1 s",

@@ -1,13 +1,17 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """The blocking twin."""
 
+import asyncio
+import gc
 import inspect
 import threading
+from collections.abc import AsyncGenerator
 
 import pytest
 from client.playing_horde import DONE, GOOD_KEY, KUDOS, REQUEST_ID, PlayingHorde, worker
 
 from openhorde.client import AsyncHorde, Horde, HordeError
+from openhorde.client.blocking import PrivateLoop
 
 
 @pytest.fixture
@@ -59,6 +63,28 @@ def test_a_forgotten_client_takes_its_thread_along(quick: PlayingHorde) -> None:
     assert threading.active_count() == before + 1
     del horde
     assert threading.active_count() == before
+
+
+def test_what_is_left_unfinished_ends_with_the_client() -> None:
+    ended = []
+
+    async def endless() -> AsyncGenerator[None, None]:
+        try:
+            while True:
+                yield
+        finally:
+            for _ in range(20_000):
+                await asyncio.sleep(0)
+            ended.append(True)
+
+    async def abandon() -> None:
+        await anext(endless())
+
+    loop = PrivateLoop()
+    loop.run(abandon())
+    gc.collect()
+    loop.close()
+    assert ended == [True]
 
 
 def test_every_method_has_its_twin() -> None:

@@ -175,3 +175,21 @@ def test_reported_files_are_read_or_refused_with_the_encoding_that_is_wanted() -
     assert load_settings(folder / "utf16.yaml", warn=lambda _: None).worker_name
     with pytest.raises(SettingsError, match=r"latin1\.yaml is not saved as UTF-8: line 3"):
         load_settings(folder / "latin1.yaml")
+
+
+@pytest.mark.parametrize(
+    ("given", "nearest"),
+    [
+        ("url", "horde_url"),
+        ("key", "api_key"),
+        ("max_threds", "max_threads"),
+        ("model_folder", "models_folder"),
+    ],
+)
+def test_an_unknown_setting_is_answered_with_the_one_that_was_meant(
+    tmp_path: Path, given: str, nearest: str
+) -> None:
+    file = tmp_path / "worker.yaml"
+    file.write_text(f"{given}: 1\n")
+    with pytest.raises(SettingsError, match=f"unknown setting '{given}'.*'{nearest}'"):
+        load_settings(file, None, None)

@@ -3,7 +3,7 @@
 
 from rich.markup import escape
 
-from openhorde.cli.screen import duration_text, kudos_text, output
+from openhorde.cli.screen import about_text, duration_text, kudos_text, output
 from openhorde.wire.requests import Outlook, PriceLine, RequestPriced
 
 
@@ -23,7 +23,7 @@ def show_wait(outlook: Outlook) -> None:
     usual, slow = (duration_text(seconds) for seconds in (outlook.eta.p50, outlook.eta.p90))
     badly = f", {slow} if it goes badly" if slow != usual else ""
     output().print(
-        f"would take about {usual}{badly}; "
+        f"would take {about_text(outlook.eta.p50)}{badly}; "
         f"workers online that could do it: {outlook.workers_fitting}",
         soft_wrap=True,
     )

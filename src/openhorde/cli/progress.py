@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from openhorde.cli.screen import duration_text
+from openhorde.cli.screen import about_text
 from openhorde.client import Drawing, Look
 
 
@@ -123,7 +123,7 @@ def describe(look: Look, count: int, doing: str = "drawing") -> str:
         return finished
     drawings = current(look, count)
     told = any(one.steps for one in drawings)
-    wait = f", about {duration_text(look.wait_seconds)} to go"
+    wait = f", {about_text(look.wait_seconds)} to go"
     wait = wait if look.wait_seconds > 0 and not told else ""
     if look.processing:
         names = {one.worker_name for one in drawings}

@@ -92,7 +92,7 @@ def seconds_text(parts: Mapping[str, float]) -> str:
 
 def duration_text(seconds: float) -> str:
     """A wait in the two largest units that matter."""
-    if 0 < seconds < 1:
+    if seconds < 1:
         return "less than 1 s"
     whole = round(seconds)
     if whole < 60:
@@ -100,6 +100,11 @@ def duration_text(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def about_text(seconds: float) -> str:
+    """A wait that is an estimate."""
+    return duration_text(seconds) if seconds < 1 else f"about {duration_text(seconds)}"
 
 
 def number_text(number: float) -> str:

@@ -88,8 +88,8 @@ def field_bounds(parts: list[str]) -> str | None:
 
 def _says(text: str, bounds: str) -> bool:
     """Whether the horde's own words tell the bounds already."""
-    words = text.replace(",", " ").split()
-    return all(word in words for word in bounds.replace(",", " ").split())
+    words = {*text.replace(",", " ").split(), "a"}
+    return words.issuperset(bounds.replace(",", " ").split())
 
 
 class _Names(dict[str, str]):

@@ -138,9 +138,7 @@ class PrivateLoop:
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(
-            target=self._loop.run_forever, name="openhorde-client", daemon=True
-        )
+        self._thread = threading.Thread(target=self._live, name="openhorde-client", daemon=True)
         self._thread.start()
 
     def run(self, work: Coroutine[Any, Any, Result]) -> Result:
@@ -155,9 +153,15 @@ class PrivateLoop:
             raise
 
     def close(self) -> None:
-        """Stop the thread."""
+        """Let what still runs come to its end, and stop the thread."""
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
+
+    def _live(self) -> None:
+        self._loop.run_forever()
+        # Generators that were left unfinished are closed by tasks that nobody awaits.
+        self._loop.run_until_complete(_settled())
+        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
         self._loop.close()
 
 

@@ -5,14 +5,13 @@ What means the same here is taken over, under its own name or ours. All else is 
 reason why it is not used, and so is each value that had to be changed.
 """
 
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
 from openhorde.wire.image import PostProcessor
 from openhorde.worker.bridge_names import NOT_NEEDED
-from openhorde.worker.fields import SettingField
+from openhorde.worker.fields import SettingField, nearest_name
 
 Warn = Callable[[str], None]
 
@@ -122,8 +121,9 @@ def _why_unused(name: str, known: Mapping[str, SettingField]) -> str:
     reason = NOT_NEEDED.get(name)
     if reason is not None:
         return f"{name}: not needed here: {reason}"
-    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0)[0]
-    return f"{name}: unknown, and not used; the nearest known setting is {nearest!r}"
+    return (
+        f"{name}: unknown, and not used; the nearest known setting is {nearest_name(name, known)!r}"
+    )
 
 
 def _is_template_name(name: str, value: Any) -> bool:

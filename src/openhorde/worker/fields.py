@@ -6,6 +6,8 @@ A field is described by the type, bounds and help line of a struct. Its `Meta.ex
 shown) and `words` (what it takes, where the bounds do not say it).
 """
 
+import difflib
+from collections.abc import Iterable
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -94,6 +96,14 @@ def described_fields(struct: type[Struct], environment_prefix: str) -> list[Sett
         _described(one, hints[one.name], environment_prefix)
         for one in msgspec.structs.fields(struct)
     ]
+
+
+def nearest_name(name: str, known: Iterable[str]) -> str:
+    """The setting that somebody may have meant: the first with these words, else the most alike."""
+    words = set(name.split("_"))
+    names = list(known)
+    with_words = (one for one in names if words.issubset(one.split("_")))
+    return next(with_words, difflib.get_close_matches(name, names, n=1, cutoff=0)[0])
 
 
 def _described(one: Any, hint: Any, environment_prefix: str) -> SettingField:

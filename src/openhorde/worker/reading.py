@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Where settings are read from: a file, the environment, flags."""
 
-import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import yaml
 from openhorde.incoming.texts import TextRefused, read_text_file
 from openhorde.worker.bridge_data import Warn, is_bridge_data, read_bridge_data
 from openhorde.worker.bridge_python import read_bridge_python
-from openhorde.worker.fields import SettingField, SettingsError
+from openhorde.worker.fields import SettingField, SettingsError, nearest_name
 
 RENAMED = {"backend": "backends"}
 """Settings that had another name before, which is still understood."""
@@ -50,7 +49,7 @@ def checked(fields: Sequence[SettingField], values: Mapping[str, Any]) -> dict[s
     for name, value in values.items():
         try:
             if name not in known:
-                nearest = difflib.get_close_matches(name, known, n=1, cutoff=0)[0]
+                nearest = nearest_name(name, known)
                 told = f"unknown setting {name!r}; the nearest known one is {nearest!r}"
                 raise SettingsError(told)
             read[name] = known[name].read(value)
