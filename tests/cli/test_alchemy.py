@@ -44,6 +44,24 @@ def test_a_picture_becomes_a_file(
     assert file.read_bytes() == webp(colour="blue")
 
 
+def test_pictures_of_one_name_become_a_file_each(
+    run: Run, playing: PlayingHorde, fox: str, tmp_path: Path
+) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "fox.webp").write_bytes(webp())
+    playing.alchemy.results = {"strip_background": base64.b64encode(webp(colour="blue")).decode()}
+    pictures = [fox, str(tmp_path / "a" / "fox.webp"), str(tmp_path / "b" / "fox.webp")]
+    shown = run("alchemy", "strip_background", *pictures, "-o", str(tmp_path), "--json").stdout
+    files = [Path(told["strip_background"]) for told in json.loads(shown)]
+    assert [file.name for file in files] == [
+        "fox-strip_background.webp",
+        "fox-strip_background-2.webp",
+        "fox-strip_background-3.webp",
+    ]
+    assert {file.read_bytes() for file in files} == {webp(colour="blue")}
+
+
 def test_a_drawing_becomes_a_file(
     run: Run, playing: PlayingHorde, fox: str, tmp_path: Path
 ) -> None:

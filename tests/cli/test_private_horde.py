@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -91,6 +92,19 @@ def test_nobody_who_listens_is_no_failure(tmp_path: Path) -> None:
     for address in ("", str(tmp_path / "gone"), "@nobody-listens-here"):
         tell_ready({"NOTIFY_SOCKET": address})
     tell_ready({})
+
+
+def test_readiness_that_nobody_reads_holds_nobody_up() -> None:
+    def fill(address: str) -> None:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as filling:
+            filling.setblocking(False)
+            while True:
+                filling.sendto(b"STATUS=starting", address)
+
+    with ReadyLine() as line:
+        with pytest.raises(BlockingIOError):
+            fill(line.address)
+        tell_ready({"NOTIFY_SOCKET": line.address})
 
 
 async def test_a_key_the_horde_forgot_is_made_anew(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from difflib import get_close_matches
+from itertools import chain, count
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, get_args
 from urllib.parse import urlsplit
@@ -81,7 +82,9 @@ def _plain(name: str) -> str:
 
 
 def _keeping(folder: Path, form: str) -> Callable[[Seen], Seen]:
-    """What writes pictures to files, so that the file stands for them."""
+    """What writes pictures to files, so that the file stands for them. Pictures of one name do not
+    overwrite each other."""
+    written: set[Path] = set()
 
     def keep(seen: Seen) -> Seen:
         if form == DRAWING:
@@ -92,7 +95,10 @@ def _keeping(folder: Path, form: str) -> Callable[[Seen], Seen]:
         else:
             return seen
         stem = PurePosixPath(urlsplit(seen.picture).path).stem or "picture"
-        file = folder / f"{stem}-{form}{suffix or '.webp'}"
+        names = chain([f"{stem}-{form}"], (f"{stem}-{form}-{number}" for number in count(2)))
+        files = (folder / f"{name}{suffix or '.webp'}" for name in names)
+        file = next(one for one in files if one not in written)
+        written.add(file)
         file.write_bytes(content)
         return replace(seen, value=str(file))
 

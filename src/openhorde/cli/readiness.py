@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """A program that is started says when it is ready, as services say it to systemd (sd_notify)."""
 
+import contextlib
 import socket
 import tempfile
 from collections.abc import Iterable, MutableMapping
@@ -27,10 +28,11 @@ def tell_ready(environment: MutableMapping[str, str]) -> None:
     # A name in Linux's abstract namespace is written with an @.
     address = "\0" + address[1:] if address.startswith("@") else address
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
-        try:
+        # Whoever asked may not listen any more, or be gone: a program that has been started many
+        # times must not wait until what it told before is read.
+        line.setblocking(False)
+        with contextlib.suppress(OSError):
             line.sendto(READY.encode(), address)
-        except OSError:
-            return  # nobody listens any more
 
 
 class ReadyLine:

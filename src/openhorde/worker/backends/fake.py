@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """The fake engine: invents every kind of result, for trials, tests and load.
 
-What it makes depends on the seed, the source or the prompt alone.
+A picture depends on its seed alone, whatever it is to start from; a form on its source, a text on
+its seed or else its prompt.
 """
 
 import hashlib
