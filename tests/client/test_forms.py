@@ -272,6 +272,8 @@ async def test_a_url_that_leads_nowhere_is_not_blamed_on_the_horde(
     playing.pictures = [bytes(17 << 20)]
     with pytest.raises(HordeError, match="more than 16 MiB"):
         await horde.caption(f"{playing.url}/pictures/0")
+    with pytest.raises(HordeError, match="is not a URL"):
+        await horde.caption("HTTPS://xn--.example/0")
     assert not playing.calls(ASYNC)
 
 

@@ -47,6 +47,12 @@ async def test_fetches_by_name_and_asks_for_it_once(web: Web) -> None:
     assert f"host: pictures:{web.port}".encode() in web.requests[0].lower()
 
 
+async def test_fetches_by_a_name_in_ascii_dress_that_stands_for_no_other(web: Web) -> None:
+    web.answers["/"] = response()
+    fetcher = Fetcher(OUTSIDE, resolve=Names(**{"xn--ls8h.la": ["127.0.0.1"]}))
+    assert await fetcher.get(f"HTTP://xn--ls8h.la:{web.port}") == BODY
+
+
 async def test_a_name_that_changes_its_mind_gains_nothing(web: Web) -> None:
     web.answers["/"] = response()
 
@@ -292,6 +298,8 @@ def test_what_could_never_be_posted_to_is_known_before(url: str, reason: str) ->
         "https://192.168.7.7:9000/",
         "https://h1/",
         "https://1and1.example/",
+        "https://xn--.example/",
+        "https://xn--ls8h.example/",
     ],
 )
 def test_what_may_be_posted_to_is_not_refused(url: str) -> None:
@@ -301,7 +309,7 @@ def test_what_may_be_posted_to_is_not_refused(url: str) -> None:
 async def test_nobody_there(web: Web) -> None:
     web.answers["/garbage"] = b"SSH-2.0-OpenSSH\r\n"
     web.answers["/short"] = response(b"short", content_length="100")
-    for url in ("http://127.0.0.1:1025/", "http://unknown/", "http://a..b/"):
+    for url in ("http://127.0.0.1:1025/", "http://unknown/", "http://a..b/", "http://xn--.com/"):
         assert await refusal(url, Fetcher(OUTSIDE, resolve=Names())) in (
             "unreachable",
             "invalid_url",

@@ -19,6 +19,8 @@ NAMES = {
     "far.example": ["192.168.1.77"],
     "loopback.example": ["127.0.0.1"],
     "second.example": ["127.0.0.2"],
+    # A name in ASCII dress that stands for no other.
+    "xn--ls8h.example": ["127.0.0.1"],
     # For documentation: no machine has it.
     "elsewhere.example": ["192.0.2.7"],
 }
@@ -103,4 +105,15 @@ async def test_downloads_and_uploads_go_through_the_door(monkeypatch: pytest.Mon
         await api.get("http://router.example/secret", 1000, 5)
     with pytest.raises(Away, match="not at a public address"):
         await api.put("http://router.example/admin?reset=1", b"picture")
+    await api.close()
+
+
+async def test_names_that_no_other_spelling_stands_for_are_called(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    api = HordeApi(load_settings(None, None, {"horde_url": "http://loopback.example"}))
+    monkeypatch.setattr(api, "_doors", Doors("http://loopback.example", (), resolve))
+    # Nobody listens there, and so nothing but the connection fails.
+    with pytest.raises(Away, match=r"download: (All connection|\[Errno)"):
+        await api.get("http://xn--ls8h.example:1/a.webp", 1000, 5)
     await api.close()

@@ -59,7 +59,7 @@ async def _content(source: ImageSource, field: str, download: Download) -> bytes
         content = source
     elif isinstance(source, Image.Image):
         content = await asyncio.to_thread(_webp, source)
-    elif isinstance(source, str) and source.startswith(("http://", "https://")):
+    elif isinstance(source, str) and source[:8].lower().startswith(("http://", "https://")):
         content = await _fetched(source, field, download)
     else:
         content = await asyncio.to_thread(_read, Path(source), field)

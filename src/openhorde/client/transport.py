@@ -189,7 +189,8 @@ class Transport:
                     content += part
                     if bytes_max is not None and len(content) > bytes_max:
                         return bytes(content[: bytes_max + 1])
-        except httpx.InvalidURL as error:
+        # UnicodeError: a name in ASCII dress that stands for no other.
+        except (httpx.InvalidURL, UnicodeError) as error:
             raise HordeError(0, None, f"{url!r} is not a URL ({error}).") from error
         except httpx.TransportError as error:
             raise PictureUnreachable(url, str(error) or type(error).__name__) from error
@@ -216,7 +217,8 @@ class Transport:
                 params=params,
                 timeout=httpx.Timeout(seconds_max, connect=CONNECT_SECONDS_MAX),
             )
-        except httpx.InvalidURL as error:
+        # UnicodeError: a name in ASCII dress that stands for no other.
+        except (httpx.InvalidURL, UnicodeError) as error:
             raise HordeError(0, None, f"{url!r} is not a URL ({error}).") from error
         except AnswerRefused as error:
             raise HordeError(0, None, f"{self.url} cannot be understood: {error}.") from error

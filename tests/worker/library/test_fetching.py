@@ -67,6 +67,8 @@ async def test_what_is_no_safetensors_file_leaves_nothing(
         ("files.test", ["files.test"], True),
         ("FILES.test", ["files.test"], True),
         ("deep.files.test", [".files.test"], True),
+        ("xn--ls8h.test", ["xn--ls8h.test"], True),
+        ("xn--.test", ["files.test"], False),
         ("files.test", [".files.test"], False),
         ("deep.files.test", ["files.test"], False),
         ("evilfiles.test", [".files.test"], False),

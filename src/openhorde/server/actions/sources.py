@@ -173,4 +173,4 @@ def _stored_mask(opened: Opened, mask: Image.Image) -> tuple[bytes, str]:
 
 
 def _is_url(text: str) -> bool:
-    return text.startswith(("http://", "https://"))
+    return text[:8].lower().startswith(("http://", "https://"))

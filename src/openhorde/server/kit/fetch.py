@@ -155,14 +155,15 @@ class Fetcher:
     def check_post(self, url: str) -> None:
         """Raise FetchRefused for a URL that `post` could never call, as far as the URL itself says
         so: no name is looked up."""
-        checked = _https(url)
+        # In ASCII dress: not every name in it has another that httpx could show.
+        host = _https(url).raw_host.decode("ascii")
         try:
-            address: Address | None = ip_address(checked.host)
+            address: Address | None = ip_address(host)
         except ValueError:
             address = None
-            _check_name(checked.host.lower().removesuffix("."), self._allowed_networks)
+            _check_name(host.lower().removesuffix("."), self._allowed_networks)
         if address is not None:
-            _check_address(address, checked.host, self._allowed_networks)
+            _check_address(address, host, self._allowed_networks)
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Posted:
         """Post to an https URL, and to no other that its host may name instead: a redirect is an

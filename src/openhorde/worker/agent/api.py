@@ -207,7 +207,7 @@ class HordeApi:
         named = httpx.URL(url)
         address = await self._doors.address(url)
         called = named if address is None else named.copy_with(host=address)
-        extensions = {**_exact(url), "sni_hostname": named.host}
+        extensions = {**_exact(url), "sni_hostname": named.raw_host.decode("ascii")}
         return called, {"headers": {"Host": named.netloc.decode("ascii")}, "extensions": extensions}
 
     async def _post(self, path: str, body: msgspec.Struct, seconds_max: float) -> dict[str, Any]:

@@ -24,7 +24,7 @@ class Sources:
 
     async def fetch(self, assignment: Assignment, given: str, role: Role) -> bytes:
         """The bytes of a source. Raises Unfit, with a note for the requester, if there are none."""
-        if not given.startswith(("http://", "https://")):
+        if not given[:8].lower().startswith(("http://", "https://")):
             return _decoded(given, role)
         if given not in self._downloads:
             seconds_max = assignment.reserve_seconds / TRIES

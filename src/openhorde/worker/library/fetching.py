@@ -113,7 +113,7 @@ class Fetcher:
                     target = target.join(response.headers["location"])
                     continue
                 if response.status_code != 200:
-                    raise NotFetched(f"{target.host} answers {response.status_code}")
+                    raise NotFetched(f"{_host(target)} answers {response.status_code}")
                 yield response
                 return
         raise NotFetched(f"more than {REDIRECTS_MAX} redirects")
@@ -125,7 +125,7 @@ class Fetcher:
         """Ask an address that was checked, in the name of its host."""
         address = await self._address(url)
         headers = {"Host": url.netloc.decode("ascii")}
-        extensions = {"sni_hostname": url.host}
+        extensions = {"sni_hostname": _host(url)}
         addressed = url.copy_with(host=address)
         async with client.stream(
             "GET", addressed, headers=headers, extensions=extensions
@@ -137,18 +137,19 @@ class Fetcher:
             raise NotFetched(f"{url.scheme or 'no scheme'}: only {', '.join(self._schemes)}")
         if url.userinfo:
             raise NotFetched("a URL with a user name or password is not accepted")
-        if not any(_is_host(url.host, listed) for listed in self._hosts):
-            raise NotFetched(f"{url.host} is not in download_hosts")
+        host = _host(url)
+        if not any(_is_host(host, listed) for listed in self._hosts):
+            raise NotFetched(f"{host} is not in download_hosts")
         try:
             port = url.port or (443 if url.scheme == "https" else 80)
-            addresses = await self._resolve(url.host, port)
+            addresses = await self._resolve(host, port)
         except (OSError, UnicodeError) as error:
-            raise NotFetched(f"there is no address of {url.host}") from error
+            raise NotFetched(f"there is no address of {host}") from error
         for address in addresses:
             if not self._is_allowed(address):
-                raise NotFetched(f"{url.host} is at {address}, which is not public")
+                raise NotFetched(f"{host} is at {address}, which is not public")
         if not addresses:
-            raise NotFetched(f"there is no address of {url.host}")
+            raise NotFetched(f"there is no address of {host}")
         return addresses[0]
 
     def _is_allowed(self, text: str) -> bool:
@@ -159,6 +160,14 @@ class Fetcher:
         if mapped is not None:
             address = mapped
         return address.is_global and not address.is_multicast
+
+
+def _host(url: httpx.URL) -> str:
+    """The name of a URL's host; in ASCII dress where it has no other."""
+    try:
+        return url.host
+    except UnicodeError:
+        return url.raw_host.decode("ascii")
 
 
 def _is_host(host: str, listed: str) -> bool:
