@@ -288,6 +288,44 @@ async def test_who_hangs_up_while_held_gets_nothing_more(
         connection.close()
 
 
+WAYS_TO_END = {
+    "HTTP/1.0": (b"HTTP/1.0\r\n", b""),
+    "Connection: close": (b"HTTP/1.1\r\n", b"Connection: close\r\n"),
+    "Connection: keep-alive": (b"HTTP/1.1\r\n", b"Connection: keep-alive\r\n"),
+}
+
+
+@pytest.mark.parametrize("way", WAYS_TO_END.values(), ids=WAYS_TO_END)
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+async def test_who_leaves_with_the_answer_keeps_what_it_got(
+    horde: Horde,
+    alice: Account,
+    server: Server,
+    key: str,
+    kind: Kind,
+    way: tuple[bytes, bytes],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    written = Gate()
+    send = Application._send
+
+    async def send_and_stop(app: Application, scope: Scope, *others: Any) -> None:
+        await send(app, scope, *others)
+        await written.pass_through()
+
+    monkeypatch.setattr(Application, "_send", send_and_stop)
+    version, header = way
+    pop = said(kind, key).replace(b"HTTP/1.1\r\n", version + header, 1)
+    await ask_once(horde, alice, kind)
+    with server.connect() as connection:
+        connection.sendall(pop)
+        await written.reached.wait()
+        assert await asyncio.get_running_loop().run_in_executor(None, connection.recv, 65536)
+    written.opened.set()
+    await server.done()
+    assert await states(horde) == ["running"]
+
+
 async def test_who_stays_keeps_what_it_gets(
     horde: Horde, alice: Account, server: Server, key: str
 ) -> None:

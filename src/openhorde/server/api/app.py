@@ -187,8 +187,7 @@ class Application:
         if isinstance(answer, Response):
             await answer(scope, receive, self._with_headers(send, limits))
         else:
-            async with call.heard_or_not():
-                await self._send(scope, send, answer, limits)
+            await self._send(scope, call.telling(send), answer, limits)
 
     def _call(
         self,

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from starlette.requests import ClientDisconnect
-from starlette.types import Receive
+from starlette.types import Message, Receive, Send
 
 from openhorde.server.api.budget import BodyBudget
 from openhorde.server.domain.refusals import Refusal
@@ -198,14 +197,22 @@ class Call:
             self.budget.give_back(self.client_address, self.held_bytes)
             self.held_bytes = 0
 
-    @asynccontextmanager
-    async def heard_or_not(self) -> AsyncIterator[None]:
-        """Around the writing of the answer: a caller who had hung up has not heard it."""
-        try:
-            yield
-        finally:
-            if self.unheard is not None and self.has_left():
-                await asyncio.shield(self.unheard())
+    def telling(self, send: Send) -> Send:
+        """`send`, which looks whether the caller is still there right before the answer begins.
+
+        A look afterwards would say nothing: who has heard an answer may hang up, and the server
+        itself closes the connection of a caller who asks for it.
+        """
+        unheard = self.unheard
+        if unheard is None:
+            return send
+
+        async def send_to_who_is_there(message: Message) -> None:
+            if message["type"] == "http.response.start" and self.has_left():
+                await asyncio.shield(unheard())
+            await send(message)
+
+        return send_to_who_is_there
 
     async def hung_up(self) -> None:
         """Return when the caller has hung up, or was answered. The body must have been read."""
