@@ -52,6 +52,7 @@ async def test_a_worker_that_is_well(horde: Any, settings: Settings) -> None:
     assert horde.pops[0] == kind(check, "image").pop
     assert (horde.pops[0]["wait"], horde.pops[0]["amount"]) == (0, 1)
     text = shown(check)
+    assert text.count("asked for work: the horde had none for this kind") == 1
     for word in (
         "Bob's box alchemist: caption, nsfw",
         "3 waiting: want models that this worker does not offer",

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from openhorde.worker.agent.api import Away
 from openhorde.worker.agent.bell import Bell
@@ -71,7 +72,10 @@ async def test_without_an_answer_what_was_known_stays(answer: Any) -> None:
     assert wanted.left_out(["one", "two"], capabilities) == frozenset()
     await wanted.look()
     queue.answer = answer
-    await wanted.look()
+    with capture_logs() as entries:
+        await wanted.look()
+        await wanted.look()
+    assert len(entries) == 1
     assert wanted.left_out(["one", "two"], capabilities) == {"two"}
 
 

@@ -33,6 +33,7 @@ class Demand:
         self._bell = bell
         self._queued: dict[str, float] = {}
         self._used: list[str] = []
+        self._is_unsure = False
 
     async def watch(self) -> None:
         """Look until cancelled, as long as the owner wants it."""
@@ -47,8 +48,11 @@ class Demand:
             answer = await self._api.look(PATH)
             told = msgspec.convert(answer, list[_Wanted], strict=False)
         except (Away, Refused, msgspec.ValidationError) as error:
-            log.warning("the demand for models is not known", reason=str(error))
+            if not self._is_unsure:
+                log.warning("the demand for models is not known", reason=str(error))
+            self._is_unsure = True
             return
+        self._is_unsure = False
         queued = {one.name: one.queued for one in told if one.queued > 0}
         if queued != self._queued:
             self._queued = queued
