@@ -197,6 +197,26 @@ def test_packed_text_is_left_out_and_never_unpacked_without_bound(
     assert unpacked <= containers._UNPACKED_BYTES_MAX
 
 
+@pytest.mark.parametrize("kind", [b"zTXt", b"iTXt", b"iCCP"])
+def test_damaged_text_is_not_unpacked_again_and_again(
+    kind: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not by Pillow either: each chunk of a kilobyte costs a mebibyte before the damage shows."""
+    unpack, tries = zlib.decompressobj, 0
+
+    def counting() -> object:
+        nonlocal tries
+        tries += 1
+        return unpack()
+
+    monkeypatch.setattr(zlib, "decompressobj", counting)
+    damaged = zlib.compress(bytes(1_000_000), 9)[:-4] + b"\0\0\0\1"
+    body = b"k\0\1\0\0\0" + damaged if kind == b"iTXt" else b"k\0\0" + damaged
+    picture = opened(png(*[chunk(kind, body)] * 300))
+    assert picture.picture.size == (8, 8)
+    assert tries == 1
+
+
 def test_a_short_packed_text_may_say_which_side_is_up() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6

@@ -22,8 +22,9 @@ _SOS, _EOI, _JFIF, _ADOBE = 0xDA, 0xD9, 0xE0, 0xEE
 
 
 def png_without_large_text(data: bytes) -> bytes:
-    """A PNG without what Pillow would refuse it for: packed texts and colour profiles that unpack
-    to more than 1 MiB together. Other files come back as they are."""
+    """A PNG without what Pillow would refuse it for, or unpack in vain: packed texts and colour
+    profiles that are damaged or unpack to more than 1 MiB together, and those behind them. Other
+    files come back as they are."""
     if not data.startswith(PNG_MAGIC):
         return data
     dropped, room = False, _UNPACKED_BYTES_MAX
@@ -120,13 +121,14 @@ def _packed_part(kind: bytes, body: bytes) -> bytes | None:
 
 
 def _unpacked_bytes(packed: bytes, bytes_max: int) -> int:
-    """How many bytes it unpacks to, at most `bytes_max`."""
+    """How many bytes it unpacks to, at most `bytes_max`; as many for what is damaged, for nobody
+    knows how much of it was unpacked before that showed."""
     if not bytes_max:
         return 0
     try:
         return len(zlib.decompressobj().decompress(packed, bytes_max))
     except zlib.error:
-        return 0
+        return bytes_max
 
 
 def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
