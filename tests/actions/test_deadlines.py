@@ -64,9 +64,13 @@ class Watch:
         watched = replace(horde, clock=clock)
         return cls(watched, clock, job_id, owner, row["popped_at"], row["life"])
 
-    async def report(self, step: int, job_id: UUID | None = None) -> bool:
-        job_id = job_id or self.job_id
-        return await steps.report(self.horde, self.owner, job_id, step, STEPS)
+    async def report(self, step: int) -> int | None:
+        """The seconds that the job is said to have left: never more than it has."""
+        left_seconds = await steps.report(self.horde, self.owner, self.job_id, step, STEPS)
+        if left_seconds is not None:
+            left = await self.deadline() - self.clock.now()
+            assert 0 <= left_seconds <= max(0.0, left.total_seconds())
+        return left_seconds
 
     def wait(self, lives: float) -> None:
         self.clock.advance(lives * self.life.total_seconds())
@@ -96,7 +100,7 @@ async def test_a_job_that_gets_further_outlives_its_deadline_and_is_paid_once(
     watch = await Watch.over(horde, job_id, bob)
     watch.wait(EARLY)
     for step in range(1, 5):
-        assert await watch.report(step)
+        assert await watch.report(step) == PROLONGED_SHARE * watch.life.total_seconds()
         assert await watch.runs()
         watch.wait(EARLY * PROLONGED_SHARE)
     assert watch.clock.now() > watch.popped_at + 2 * watch.life
@@ -223,7 +227,7 @@ async def test_only_a_job_that_is_wanted_from_its_own_worker_is_prolonged(
     with pytest.raises(Refusal, match="WrongCredentials"):
         await stranger.report(1)
     await requests.cancel(horde, request_id)
-    assert not await watch.report(2)
+    assert await watch.report(2) is None
     assert await watch.deadline() == watch.popped_at + watch.life
 
 

@@ -85,6 +85,18 @@ async def test_a_slow_engine_gives_up_and_lives() -> None:
     assert not engine.alive
 
 
+async def test_the_time_of_a_job_may_change_while_it_runs() -> None:
+    engine = Engine(load_settings(None, None, {"fake_step_seconds": 0.02}), "fake")
+    await engine.open()
+    with pytest.raises(JobFault, match="not done within"):
+        await engine.run(
+            job(steps=500), 3600, PATIENCE_SECONDS, lambda step, steps_all: engine.allow(0)
+        )
+    engine.allow(0)
+    assert await engine.run(job(), 60, 1, quiet), "the time was that job's own"
+    await engine.close()
+
+
 async def test_an_engine_that_cannot_be_opened_says_why(tmp_path: Path) -> None:
     settings = load_settings(None, None, {"models_folder": tmp_path / "absent"})
     engine = Engine(settings, "diffusers")

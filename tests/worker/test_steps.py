@@ -108,3 +108,15 @@ async def test_a_job_nobody_wants_any_more_ends_early(horde: Any, start_worker: 
     (submit,) = horde.submitted(unwanted)
     assert submit["state"] == "faulted"
     assert max(one.step for one in worker.of(events.Progress) if one.id == unwanted) < 500
+
+
+@pytest.mark.usefixtures("eager")
+async def test_a_job_for_which_the_horde_waits_is_gone_on_with(
+    horde: Any, start_worker: Any
+) -> None:
+    horde.report_answers.extend(JSONResponse({"cancelled": False, "ttl": 600}) for _ in range(500))
+    (slow,) = horde.offer(ddim_steps=250, ttl=5)
+    worker = start_worker(fake_step_seconds=0.02)
+    (delivered,) = await worker.heard(events.Delivered)
+    assert delivered.id == slow
+    assert not worker.of(events.Faulted)

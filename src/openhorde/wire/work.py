@@ -156,6 +156,8 @@ class StepReport(Struct, kw_only=True):
 
 
 class StepsHeard(Struct, kw_only=True):
-    """Answer of `generate/progress`: whether the job's request was cancelled meanwhile."""
+    """Answer of `generate/progress`: whether the job's request was cancelled meanwhile, and after
+    how many seconds the job is given up as it stands (0: it is already)."""
 
     cancelled: bool
+    ttl: int = 0

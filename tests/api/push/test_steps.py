@@ -42,7 +42,10 @@ async def test_a_report_is_passed_on_and_asks_the_database_once(
         answer = await http.post(
             PATH, json={"id": str(job), "step": step, "steps": 4}, headers=headers
         )
-        assert (answer.status_code, answer.json()) == (200, {"cancelled": False})
+        assert answer.status_code == 200
+        assert answer.json().keys() == {"cancelled", "ttl"}
+        assert not answer.json()["cancelled"]
+        assert 0 < answer.json()["ttl"] <= horde.settings.job_ttl_seconds_min
         monkeypatch.setattr(events, "job_watched", None)
     assert heard == [Stepped(request_id, job, step, 4) for step in range(3)]
 
@@ -54,9 +57,12 @@ async def test_a_worker_hears_of_the_cancellation_of_its_job(
     request_id = await ask(horde, await cast.alice())
     (job,) = await take(horde, account, name="Dora's machine")
     body = {"id": str(job), "step": 1, "steps": 4}
-    assert (await http.post(PATH, json=body, headers=headers)).json() == {"cancelled": False}
+    assert not (await http.post(PATH, json=body, headers=headers)).json()["cancelled"]
     await requests.cancel(horde, request_id)
-    assert (await http.post(PATH, json=body, headers=headers)).json() == {"cancelled": True}
+    assert (await http.post(PATH, json=body, headers=headers)).json() == {
+        "cancelled": True,
+        "ttl": 0,
+    }
 
 
 async def test_only_the_jobs_own_worker_may_report(

@@ -68,9 +68,11 @@ class StepReports:
         self._by_request.clear()
 
 
-async def report(horde: "Horde", owner: "Account", job_id: UUID, step: int, steps: int) -> bool:
-    """Pass a worker's progress with a job on, and give it longer if it got further; is its result
-    still wanted?
+async def report(
+    horde: "Horde", owner: "Account", job_id: UUID, step: int, steps: int
+) -> int | None:
+    """Pass a worker's progress with a job on, and give it longer if it got further. After how many
+    seconds it is given up, or None when its result is not wanted any more.
 
     Raises Refusal InvalidJobID, WrongCredentials.
     """
@@ -82,30 +84,26 @@ async def report(horde: "Horde", owner: "Account", job_id: UUID, step: int, step
         horde.step_reports.keep(job_id, job)
     if job.owner_id != owner.id:
         raise Refusal("WrongCredentials", reason="job", id=str(job_id))
-    if job.wanted:
-        horde.signals.send(Stepped(job.request_id, job_id, step, steps))
-        await _prolong(horde, job_id, job, step)
-    return job.wanted
-
-
-async def _prolong(horde: "Horde", job_id: UUID, job: WatchedJob, step: int) -> None:
-    """Put a job's deadline off if this step is news and there is little time left."""
-    if job.popped_at is None or job.deadline_at is None:
-        return
-    if not horde.step_reports.advances(job_id, job.popped_at, step):
-        return
-    later = lives.prolonged(
-        popped_at=job.popped_at,
-        deadline_at=job.deadline_at,
-        life_seconds=job.life_seconds,
-        now=horde.clock.now(),
-    )
-    if later is not None:
-        await work.prolong(
-            horde.statements,
-            job.together,
+    if not job.wanted or job.popped_at is None or job.deadline_at is None:
+        return None
+    horde.signals.send(Stepped(job.request_id, job_id, step, steps))
+    now = horde.clock.now()
+    deadline_at = job.deadline_at
+    if horde.step_reports.advances(job_id, job.popped_at, step):
+        later = lives.prolonged(
             popped_at=job.popped_at,
-            deadline_at=job.deadline_at,
-            later=later,
+            deadline_at=deadline_at,
+            life_seconds=job.life_seconds,
+            now=now,
         )
-        horde.step_reports.forget(job.request_id)
+        if later is not None:
+            horde.step_reports.forget(job.request_id)
+            if await work.prolong(
+                horde.statements,
+                job.together,
+                popped_at=job.popped_at,
+                deadline_at=deadline_at,
+                later=later,
+            ):
+                deadline_at = later
+    return max(0, int((deadline_at - now).total_seconds()))

@@ -371,9 +371,9 @@ async def prolong(
     popped_at: datetime,
     deadline_at: datetime,
     later: datetime,
-) -> None:
-    """Put the deadline of a batch off, if it is still what and where the caller has seen."""
-    await statements.rows("prolong_jobs", job_ids, popped_at, deadline_at, later)
+) -> bool:
+    """Put the deadline of a batch off; False if it is not (any more) what the caller has seen."""
+    return bool(await statements.rows("prolong_jobs", job_ids, popped_at, deadline_at, later))
 
 
 async def overdue(statements: Statements, now: datetime) -> list[UUID]:

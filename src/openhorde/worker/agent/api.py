@@ -137,11 +137,11 @@ class HordeApi:
         """Have the horde forget a worker of this owner."""
         await _answer(self._horde.delete(f"{self._base}/workers/{worker_id}"), Any)
 
-    async def report_steps(self, path: str, body: msgspec.Struct) -> bool:
-        """Tell how far a job is; the answer is whether its request was cancelled."""
+    async def report_steps(self, path: str, body: msgspec.Struct) -> StepsHeard:
+        """Tell how far a job is; the answer is whether and how long it is waited for."""
         answer = await self._post(path, body, REPORT_SECONDS_MAX)
         try:
-            return msgspec.convert(answer, StepsHeard).cancelled
+            return msgspec.convert(answer, StepsHeard)
         except msgspec.ValidationError as error:
             raise Away(f"the horde's answer to a progress report is odd: {error}") from error
 

@@ -42,10 +42,19 @@ class Assignment:
         """Until the horde gives these jobs up."""
         return self.popped_at + self.ttl_seconds - time.monotonic()
 
+    def lives_until(self, moment: float) -> None:
+        """The horde waits until this moment (on time.monotonic), if that is later than before."""
+        self.ttl_seconds = max(self.ttl_seconds, moment - self.popped_at)
+
     @property
     def reserve_seconds(self) -> float:
         """What to keep back from the time to live for one more thing, such as the upload."""
         return min(RESERVE_SECONDS_MAX, self.ttl_seconds * RESERVE_SHARE)
+
+    @property
+    def run_seconds_left(self) -> float:
+        """Until an engine has to have given up, so that what came of it can still be told."""
+        return self.seconds_left - 2 * self.reserve_seconds
 
 
 class Unfit(Exception):

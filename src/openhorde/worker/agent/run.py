@@ -177,7 +177,7 @@ class Runner:
         if assignment.job is None:
             raise JobFault("the job was not prepared")
         self.warm = assignment.model
-        seconds_max = assignment.seconds_left - 2 * assignment.reserve_seconds
+        seconds_max = assignment.run_seconds_left
         if seconds_max <= 0:
             raise JobFault("its time to live was over before an engine was free")
         try:
@@ -205,7 +205,11 @@ class Runner:
             unwanted.set()
             await self.cancel()
 
-        async with self._reports.following(job_id, give_up) as report:
+        def prolong(moment: float) -> None:
+            assignment.lives_until(moment)
+            self._engine.allow(assignment.run_seconds_left)
+
+        async with self._reports.following(job_id, give_up, prolong) as report:
 
             def stepped(step: int, steps: int) -> None:
                 self._observe(events.Progress(job_id, step, steps))

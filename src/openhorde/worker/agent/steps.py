@@ -3,6 +3,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import structlog
@@ -31,12 +32,16 @@ class StepReports:
 
     @contextlib.asynccontextmanager
     async def following(
-        self, job_id: str, on_cancelled: Callable[[], Awaitable[None]]
+        self,
+        job_id: str,
+        on_cancelled: Callable[[], Awaitable[None]],
+        on_deadline: Callable[[float], None],
     ) -> AsyncIterator[ReportProgress]:
         """Takes the steps of one job meanwhile, as quickly as they come.
 
         Of those that come while a report is under way, or too soon after it, the last is told.
-        `on_cancelled` is called when the horde says that nobody wants the job any more.
+        `on_cancelled` is called when the horde says that nobody wants the job any more, and
+        `on_deadline` with the moment (on time.monotonic) until which it waits for it.
         """
         latest: asyncio.Queue[tuple[int, int]] = asyncio.Queue(1)
 
@@ -45,7 +50,7 @@ class StepReports:
                 latest.get_nowait()
             latest.put_nowait((step, steps))
 
-        reporting = asyncio.create_task(self._report(job_id, latest, on_cancelled))
+        reporting = asyncio.create_task(self._report(job_id, latest, on_cancelled, on_deadline))
         try:
             yield heard
         finally:
@@ -57,13 +62,15 @@ class StepReports:
         job_id: str,
         latest: asyncio.Queue[tuple[int, int]],
         on_cancelled: Callable[[], Awaitable[None]],
+        on_deadline: Callable[[float], None],
     ) -> None:
         settings = self._wishes.now
         backoff = Backoff(settings.retry_seconds, settings.retry_seconds_max)
         while not self._unknown:
             step, steps = await latest.get()
+            asked_at = time.monotonic()
             try:
-                cancelled = await self._api.report_steps(PATH, _body(job_id, step, steps))
+                heard = await self._api.report_steps(PATH, _body(job_id, step, steps))
             except Refused as error:
                 if error.status in UNKNOWN_STATUSES and error.rc is None:
                     self._unknown = True
@@ -74,10 +81,11 @@ class StepReports:
             except Away:
                 pause_seconds = backoff.next_seconds()
             else:
-                if cancelled:
+                if heard.cancelled:
                     log.info("the request was cancelled", job=job_id)
                     await on_cancelled()
                     return
+                on_deadline(asked_at + heard.ttl)
                 backoff.reset()
                 pause_seconds = INTERVAL_SECONDS
             await asyncio.sleep(pause_seconds)

@@ -34,6 +34,7 @@ class Engine:
         """What it had in memory when it was last heard of."""
         self._process: asyncio.subprocess.Process | None = None
         self._job_id: str | None = None
+        self._time: asyncio.Timeout | None = None
 
     @property
     def alive(self) -> bool:
@@ -83,23 +84,31 @@ class Engine:
         grace_seconds: float,
         on_progress: Callable[[int, int], None],
     ) -> list[Artifact]:
-        """Do a job within `seconds_max`; then it has `grace_seconds` to give up, or is killed.
+        """Do a job within `seconds_max`, or what `allow` has made of them; then it has
+        `grace_seconds` to give up, or is killed.
 
         Raises JobFault when the job failed and the engine is well, EngineDied when it is gone.
         """
         self._job_id = job.id
+        began_at = asyncio.get_running_loop().time()
         try:
             try:
-                async with asyncio.timeout(seconds_max):
+                async with asyncio.timeout(seconds_max) as self._time:
                     await self._say(messages.Run(job))
                     return await self._result(job, on_progress)
             except TimeoutError:
-                return await self._give_up(job, seconds_max, grace_seconds)
+                seconds = asyncio.get_running_loop().time() - began_at
+                return await self._give_up(job, seconds, grace_seconds)
         except asyncio.CancelledError:
             await self.kill()
             raise
         finally:
-            self._job_id = None
+            self._job_id = self._time = None
+
+    def allow(self, seconds_max: float) -> None:
+        """Give the running job, if any, so long from now on."""
+        if self._time is not None and not self._time.expired():
+            self._time.reschedule(asyncio.get_running_loop().time() + seconds_max)
 
     async def cancel(self) -> None:
         """Ask the running job, if any, to give up; `run` then raises JobFault."""
@@ -136,17 +145,17 @@ class Engine:
                 case messages.Faulted(job_id, reason, notes) if job_id == job.id:
                     raise JobFault(reason, notes)
 
-    async def _give_up(self, job: Job, seconds_max: float, grace_seconds: float) -> list[Artifact]:
+    async def _give_up(self, job: Job, seconds: float, grace_seconds: float) -> list[Artifact]:
         """A slow engine hears the cancel and keeps its models; one that hangs is killed."""
         try:
             async with asyncio.timeout(grace_seconds):
                 await self.cancel()
                 return await self._result(job, lambda step, steps: None)
         except JobFault:
-            raise JobFault(f"not done within {seconds_max:.0f} s") from None
+            raise JobFault(f"not done within {seconds:.0f} s") from None
         except TimeoutError:
             await self.kill()
-            raise EngineDied(f"hung: no answer {seconds_max:.0f} s after it was asked") from None
+            raise EngineDied(f"hung: no answer {seconds:.0f} s after it was asked") from None
 
     async def _say(self, message: messages.ToEngine) -> None:
         pipe = self._process.stdin if self._process is not None else None

@@ -12,8 +12,8 @@ async def post_image_progress(call: Call) -> StepsHeard:
     if said.step > said.steps:
         raise Invalid({"step": f"must be at most `steps`, which is {said.steps}, not {said.step}"})
     job_id = uuid_of(said.id, "InvalidJobID")
-    wanted = await steps.report(call.horde, call.caller, job_id, said.step, said.steps)
-    return StepsHeard(cancelled=not wanted)
+    ttl_seconds = await steps.report(call.horde, call.caller, job_id, said.step, said.steps)
+    return StepsHeard(cancelled=ttl_seconds is None, ttl=ttl_seconds or 0)
 
 
 OPERATIONS = (
