@@ -297,3 +297,52 @@ def test_what_the_encoder_of_webp_cannot_do_is_refused(monkeypatch: pytest.Monke
     with pytest.raises(PictureRefused) as refused:
         to_webp(picture, 90)
     assert refused.value.reason == "too_many_pixels"
+
+
+PIECES = {
+    "PNG": struct.pack(">I4sI", 0, b"abCd", zlib.crc32(b"abCd")),
+    "JPEG": b"\xff\xfe\0\2",
+    "JPEG of Exif": b"\xff\xe1\0\x0aExif\0\0xx",
+    "JPEG of padding": b"\xff" * 64,
+    "JPEG of escapes": b"\xff\0" * 32,
+    "JPEG of junk": bytes(64),
+    "JPEG of junk behind a marker without length": b"\xff\xf0\xff\xff" + bytes(60),
+    "WEBP": b"XXXX\0\0\0\0",
+    "GIF": b"!\xfe\1x\0",
+    "GIF of one comment": b"\1x",
+    "GIF of stray bytes": b"\0",
+}
+
+
+def in_pieces(name: str, count: int) -> bytes:
+    """A sound file with so many pieces more than it needs."""
+    file_format, _, kind = name.partition(" ")
+    written = BytesIO()
+    Image.new("RGB", (8, 8), "red").save(written, file_format)
+    data, extra = written.getvalue(), PIECES[name] * count
+    if file_format == "GIF":
+        at = 13 + 3 * (2 << (data[10] & 7))
+        if kind == "of one comment":
+            extra = b"!\xfe" + extra + b"\0"
+    else:
+        at = {"PNG": 33, "JPEG": 20, "WEBP": len(data)}[file_format]
+    whole = data[:at] + extra + data[at:]
+    if file_format == "WEBP":
+        return whole[:4] + struct.pack("<I", len(whole) - 8) + whole[8:]
+    return whole
+
+
+@pytest.mark.parametrize("name", PIECES)
+def test_a_file_in_very_many_pieces_is_refused_before_it_is_opened(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pillow takes a step for each, or copies all that came before: minutes for some megabytes."""
+    few = in_pieces(name, 200)
+    assert inspect(few, bytes_max=1 << 24, pixels_max=1000)[:2] == (8, 8)
+    many = in_pieces(name, 20_001)
+    monkeypatch.setattr(Image, "open", lambda *_, **__: pytest.fail("it was opened"))
+    with pytest.raises(PictureRefused, match="pieces") as refused:
+        inspect(many, bytes_max=1 << 24, pixels_max=1000)
+    assert refused.value.reason == "unreadable"
+    with pytest.raises(PictureRefused, match="pieces"):
+        open_picture(many, pixels_max=1000)

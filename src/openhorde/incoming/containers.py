@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""PNG, JPEG and WebP files taken apart, so that what is not pixels can be left out.
+"""PNG, JPEG, WebP and GIF files taken apart, so that what is not pixels can be bounded or left out.
 
 Each function reads in linear time and returns None for a file it does not understand.
 """
@@ -7,9 +7,10 @@ Each function reads in linear time and returns None for a file it does not under
 import re
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import islice
 
-from PIL import PngImagePlugin
+from PIL import JpegImagePlugin, PngImagePlugin
 
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 JPEG_SCANS_MAX = 100
@@ -18,7 +19,18 @@ JPEG_SCANS_MAX = 100
 _UNPACKED_BYTES_MAX = PngImagePlugin.MAX_TEXT_CHUNK
 _PNG_PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 _MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
+_ANY_MARKER = re.compile(rb"\xff[\x01-\xfe]")
+_JUNK_BYTES = 64
 _SOS, _EOI, _JFIF, _ADOBE = 0xDA, 0xD9, 0xE0, 0xEE
+
+
+def pieces_beyond(data: bytes) -> int | None:
+    """How many pieces a file of its format may have, if this one has more. For each Pillow takes a
+    step of its own, and some of its steps copy all that came before."""
+    for magic, pieces, most in _PIECES:
+        if data.startswith(magic):
+            return None if next(islice(pieces(data), most, None), None) is None else most
+    return None
 
 
 def png_without_large_text(data: bytes) -> bytes:
@@ -164,3 +176,48 @@ def _webp_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
             return
         yield kind, at, min(end, len(data))
         at = end
+
+
+def _jpeg_steps(data: bytes) -> Iterator[object]:
+    """The steps that Pillow takes up to the first scan, those over junk by the dozen."""
+    at = 2
+    while at < len(data):
+        if data[at] != 0xFF or data[at + 1 : at + 2] in (b"\0", b"\xff"):
+            following = _ANY_MARKER.search(data, at)
+            start = following.start() if following else len(data)
+            yield from range(at, start, _JUNK_BYTES)
+            at = start
+            continue
+        yield at
+        marker = int.from_bytes(data[at : at + 2], "big")
+        _, _, handler = JpegImagePlugin.MARKER.get(marker, ("", "", None))
+        if marker == 0xFF00 | _SOS:
+            return
+        at += 2
+        if handler is not None:
+            at += max(2, int.from_bytes(data[at : at + 2], "big"))
+
+
+def _gif_blocks(data: bytes) -> Iterator[object]:
+    """What stands before the first picture: each block of each extension, and each stray byte."""
+    at = 13
+    if data[10:11] and data[10] & 0x80:
+        at += 3 * (2 << (data[10] & 7))
+    while at < len(data) and data[at] not in b",;":
+        yield at
+        if data[at] != 0x21:
+            at += 1
+            continue
+        at += 2
+        while data[at : at + 1] not in (b"", b"\0"):
+            yield at
+            at += 1 + data[at]
+        at += 1
+
+
+_PIECES: tuple[tuple[bytes, Callable[[bytes], Iterator[object]], int], ...] = (
+    (PNG_MAGIC, _png_chunks, 20_000),
+    (b"RIFF", _webp_chunks, 20_000),
+    (b"GIF8", _gif_blocks, 4_000),
+    (b"\xff\xd8", _jpeg_steps, 1_000),
+)

@@ -173,6 +173,9 @@ def _written(picture: Image.Image, file_format: str, **options: object) -> bytes
 
 
 def _opened(data: bytes, pixels_max: int) -> Image.Image:
+    most = containers.pieces_beyond(data)
+    if most is not None:
+        raise PictureRefused("unreadable", f"the file is in more than {most} pieces")
     try:
         picture = Image.open(BytesIO(containers.png_without_large_text(data)), formats=TAKEN)
         width, height = picture.size
