@@ -1,15 +1,19 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Workers that tell how far they are."""
 
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
 
 import httpx
+import msgspec
 import pytest
 from api.conftest import Join
-from cast import Cast, ask, take
+from cast import Cast, alchemy_pop, ask, ask_forms, image_pop, take
 
 from openhorde.server.actions import requests
 from openhorde.server.actions.horde import Horde
+from openhorde.server.domain.lives import LIVES_MAX
 from openhorde.server.store import events
 from openhorde.server.store.signals import Stepped
 from openhorde.server.store.users import Account
@@ -97,3 +101,32 @@ async def test_steps_out_of_bounds_are_refused_by_name(
     )
     assert answer.status_code == 400
     assert list(answer.json()["errors"]) == [field]
+
+
+def _expires(url: str) -> int:
+    return int(parse_qs(urlsplit(url).query)["expires"][0])
+
+
+@pytest.mark.parametrize("kind", ["image", "alchemy"])
+async def test_links_outlive_the_job_however_long_it_is_put_off(
+    horde: Horde,
+    cast: Cast,
+    http: httpx.AsyncClient,
+    dora: tuple[Account, dict[str, str]],
+    kind: str,
+) -> None:
+    alice, (_, headers) = await cast.alice(), dora
+    if kind == "image":
+        await ask(horde, alice)
+        path, pop = "/api/v2/generate/pop", msgspec.to_builtins(image_pop())
+    else:
+        await ask_forms(horde, alice, "GFPGAN")
+        path, pop = "/api/v2/interrogate/pop", msgspec.to_builtins(alchemy_pop("GFPGAN"))
+    await horde.pool.execute("update requests set ttl_seconds = 5000")
+    answer: dict[str, Any] = (await http.post(path, json=pop, headers=headers)).json()
+    job = answer if kind == "image" else answer["forms"][0]
+    last_seconds = await horde.pool.fetchval(
+        "select extract(epoch from popped_at) from jobs where id = $1::text::uuid", job["id"]
+    )
+    assert job["ttl"] == 5000
+    assert _expires(job["r2_upload"]) + 1 >= last_seconds + LIVES_MAX * 5000
