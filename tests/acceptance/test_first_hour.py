@@ -3,6 +3,7 @@
 cannot do: what clients ask by default, small inputs that once failed, and requests at random."""
 
 import base64
+import dataclasses
 import random
 import signal
 from collections import Counter
@@ -21,6 +22,7 @@ from PIL import Image
 from processes import Running, data_folder
 
 from openhorde.cli.private_horde import free_port
+from openhorde.client import ANONYMOUS_KEY
 
 CASES = Path(__file__).parents[1] / "cases"
 REQUESTS = {"image": 80, "text": 60, "alchemy": 60}
@@ -171,6 +173,14 @@ def test_what_clients_ask_by_default_is_served_and_said(
     said = " ".join(note.get("ref") or "" for note in generation["gen_metadata"])
     for words in told:
         assert words in said
+
+
+def test_what_clients_ask_by_default_needs_no_account(horde: Horde) -> None:
+    anybody = dataclasses.replace(horde, api_key=ANONYMOUS_KEY)
+    for kind, body in (("text", KOBOLD_LITE), ("image", KOBOLD_LITE_PICTURE)):
+        status = anybody.outcome(kind, body)
+        assert status is not None
+        check(horde, kind, body, status)
 
 
 def test_what_nobody_can_do_is_said_at_once(horde: Horde) -> None:

@@ -26,6 +26,8 @@ DEFAULT_MODEL = "stable_diffusion"
 CPU_THREADS = "OPENHORDE_WORKER_CPU_THREADS"
 MAX_POWER = 3072 * 3072 // (64 * 64 * 8)
 WORKER_NAME = "this-machine"
+TEXT_LENGTH_FREE = 1024
+"""What the demo worker writes at most. Clients ask for 768 tokens by default, with any key."""
 # One engine draws, one looks at pictures and writes.
 BACKENDS = ("diffusers", "transformers")
 KINDS = frozenset({"image", "interrogation", "text"})
@@ -109,6 +111,7 @@ class PrivateHorde:
         self.environment = {
             "OPENHORDE_KNOWN_MODELS": "*",
             "OPENHORDE_WORKERS_PER_ADDRESS": "0",
+            "OPENHORDE_TEXT_LENGTH_FREE": str(TEXT_LENGTH_FREE),
             **environment,
             "OPENHORDE_ADMINS": _with_operator(environment.get("OPENHORDE_ADMINS", "")),
             "OPENHORDE_HOST": HOST,

@@ -85,6 +85,9 @@ class ServerSettings:
         "the same for one public address, of IPv6 for its /64 (trusted owners may have all of"
         " theirs there); private addresses have no bound",
     )
+    text_length_free: int = _setting(
+        512, "tokens of a text that need not be payable in advance while little waits, 256 to 4096"
+    )
     source_bytes_per_user: int = _setting(
         1 << 30,
         "bytes of source pictures that a user's unfinished requests may hold, an anonymous one's by"
@@ -126,6 +129,7 @@ class ServerSettings:
             "workers_per_owner": (0, 10**6),
             "workers_per_trusted_owner": (0, 10**6),
             "workers_per_address": (0, 10**6),
+            "text_length_free": (256, 4096),
             "source_bytes_per_user": (0, 10**15),
             "source_bytes": (0, 10**15),
             # A request's source pictures must outlive it: 20 minutes of waiting, and of work.

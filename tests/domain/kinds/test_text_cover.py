@@ -46,6 +46,11 @@ def test_what_is_free_shrinks_with_the_queue(
 ) -> None:
     wanted = request(slow_workers=slow_workers)
     assert cover.limit_length(wanted, queued_jobs=queued, threads=threads) == limit
+    doubled = cover.limit_length(
+        wanted, queued_jobs=queued, threads=threads, length_free=2 * cover.LENGTH_FREE
+    )
+    assert limit <= doubled <= limit + cover.LENGTH_FREE
+    assert doubled == limit + cover.LENGTH_FREE or queued
 
 
 @pytest.mark.parametrize(

@@ -247,7 +247,11 @@ async def _afford(
     as_asked = judged(request, 0)
     snapshot = await horde.queue.snapshot()
     roster = await horde.workforce.roster()
-    load = Load(snapshot.depth(kind.name).jobs, roster.threads(kind.name))
+    load = Load(
+        snapshot.depth(kind.name).jobs,
+        roster.threads(kind.name),
+        horde.settings.text_length_free,
+    )
     estimate = as_asked.estimate
     if not kind.must_be_covered(request, horde.reference, load, estimate):
         return as_asked

@@ -73,10 +73,12 @@ Pictures = Mapping[str, PictureFacts]
 
 
 class Load(Struct, frozen=True):
-    """How busy a kind is: jobs that wait, and threads of the workers online."""
+    """How busy a kind is: jobs that wait, and threads of the workers online; and how long a text
+    need not be payable in advance, in tokens, while little waits."""
 
     queued_jobs: int
     threads: int
+    text_length_free: int
 
 
 class JobPlan(Struct, frozen=True):

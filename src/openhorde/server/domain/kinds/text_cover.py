@@ -12,11 +12,10 @@ from openhorde.server.domain.requester import Requester
 from openhorde.server.domain.text_reference import TextReference
 from openhorde.wire.text import TextRequest
 
-LENGTH_START: Final = 512
 LENGTH_PER_THREAD: Final = 5
 LENGTH_PER_REQUEST: Final = 0.9
 LENGTH_MIN: Final = 256
-LENGTH_MAX: Final = 512
+LENGTH_FREE: Final = 512
 ANY_MODEL_MILLI: Final = 20_000
 TOKENS_PER_KUDOS_AND_BILLION: Final = 21
 BILLIONS_UNKNOWN: Final = 1.0
@@ -42,13 +41,15 @@ class Accepted(Struct, frozen=True):
     reserve_milli: int
 
 
-def limit_length(request: TextRequest, *, queued_jobs: int, threads: int) -> int:
+def limit_length(
+    request: TextRequest, *, queued_jobs: int, threads: int, length_free: int = LENGTH_FREE
+) -> int:
     """T of rules 2.12: the tokens that are free under the present load, never below zero; without
-    slow workers it is not kept in bounds."""
-    length = LENGTH_START + LENGTH_PER_THREAD * threads - round(LENGTH_PER_REQUEST * queued_jobs)
+    slow workers it is not kept in bounds. `length_free` of them are free while little waits."""
+    length = length_free + LENGTH_PER_THREAD * threads - round(LENGTH_PER_REQUEST * queued_jobs)
     if not request.slow_workers:
         return max(length, 0)
-    return min(max(length, LENGTH_MIN), LENGTH_MAX)
+    return min(max(length, LENGTH_MIN), length_free)
 
 
 def amount_milli(request: TextRequest, reference: TextReference, estimate_milli: int) -> int:
@@ -69,13 +70,16 @@ def upfront(
     queued_jobs: int,
     threads: int,
     estimate_milli: int,
+    length_free: int = LENGTH_FREE,
     charges_worker_lists: bool = False,
 ) -> Upfront:
     """Whether the request is so heavy that it must be payable in advance.
 
     `queued_jobs` texts wait or run in the whole horde, `threads` write.
     """
-    length = limit_length(request, queued_jobs=queued_jobs, threads=threads)
+    length = limit_length(
+        request, queued_jobs=queued_jobs, threads=threads, length_free=length_free
+    )
     listed = charges_worker_lists and (bool(request.workers) or request.worker_blacklist)
     reasons = (*_heavy_reasons(request, length), *(("workers",) if listed else ()))
     return Upfront(
@@ -111,10 +115,12 @@ def accept(
     )
 
 
-def downgrade(request: TextRequest, *, queued_jobs: int, threads: int) -> TextRequest:
+def downgrade(
+    request: TextRequest, *, queued_jobs: int, threads: int, length_free: int = LENGTH_FREE
+) -> TextRequest:
     """A copy short enough to be free, with slow workers allowed."""
     slow = msgspec.structs.replace(request, slow_workers=True)
-    length = limit_length(slow, queued_jobs=queued_jobs, threads=threads)
+    length = limit_length(slow, queued_jobs=queued_jobs, threads=threads, length_free=length_free)
     params = request.params
     shorter = msgspec.structs.replace(params, max_length=min(params.max_length, length))
     return msgspec.structs.replace(slow, params=shorter)

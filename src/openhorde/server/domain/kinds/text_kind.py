@@ -74,7 +74,12 @@ class TextKind(Kind[TextRequest, TextPop]):
         estimate: Estimate,
     ) -> tuple[TextRequest, int]:
         """Paid in advance, or made shorter where that is allowed."""
-        shorter = text_cover.downgrade(request, queued_jobs=load.queued_jobs, threads=load.threads)
+        shorter = text_cover.downgrade(
+            request,
+            queued_jobs=load.queued_jobs,
+            threads=load.threads,
+            length_free=load.text_length_free,
+        )
         rule = _rule(request, reference, load, estimate)
         accepted = text_cover.accept(request, requester, rule, shorter)
         return accepted.request, accepted.reserve_milli
@@ -228,4 +233,5 @@ def _rule(
         queued_jobs=load.queued_jobs,
         threads=load.threads,
         estimate_milli=estimate.total_milli,
+        length_free=load.text_length_free,
     )
