@@ -15,6 +15,7 @@ import uvicorn
 
 from openhorde.server.actions.horde import Horde
 from openhorde.server.api.app import create_app
+from openhorde.server.api.budget import BODY_BYTES_HELD_MAX
 from openhorde.server.api.operations import Call, Operation
 from openhorde.server.api.patience import (
     HEAD_BYTES_MAX,
@@ -28,10 +29,15 @@ from openhorde.server.settings import ServerSettings
 
 ENOUGH = 64 << 20
 PIECE = 64 << 10
+MUCH = BODY_BYTES_HELD_MAX // 4
 
 
 async def _hello(call: Call) -> object:
     return "hello"
+
+
+async def _much(call: Call) -> object:
+    return bytes(MUCH)
 
 
 OPERATIONS = [
@@ -49,6 +55,11 @@ OPERATIONS = [
     )
     for method in ("GET", "POST")
 ]
+OPERATIONS.append(
+    Operation(
+        name="get_much", method="GET", path="/much", handler=_much, summary="", tag="", limits=()
+    )
+)
 
 
 @pytest.fixture
@@ -186,3 +197,42 @@ async def test_idle_connections_make_room_and_working_ones_stay(port: int, place
     assert places.taken <= 11
     for _, each in (*connections, (None, more)):
         each.close()
+
+
+async def much(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter, bytes]:
+    """A call for a large answer, of which only the first line is taken."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET /much HTTP/1.1\r\nHost: x\r\n\r\n")
+    return reader, writer, await reader.readline()
+
+
+async def test_answers_that_nobody_takes_are_bounded_and_let_go(port: int) -> None:
+    lying = [await much(port) for _ in range(2)]
+    assert all(b" 200 " in line for _, _, line in lying)
+    *_, line = third = await much(port)
+    assert b" 429 " in line
+    assert b"Please try again soon" in await third[0].readuntil(b"}")
+    for _, writer, _ in (lying[0], third):
+        writer.transport.abort()
+    # What is taken after all comes whole, and makes room.
+    reader, writer, _ = lying[1]
+    await reader.readuntil(b"\r\n\r\n")
+    assert await reader.readexactly(MUCH) == bytes(MUCH)
+    for _ in range(2):
+        again, more, line = await much(port)
+        assert b" 200 " in line
+        await again.readuntil(b"\r\n\r\n")
+        assert len(await again.readexactly(MUCH)) == MUCH
+        more.close()
+    writer.close()
+
+
+async def test_a_caller_who_takes_nothing_is_cut_off(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PatientProtocol, "answer_seconds", 0.0)
+    reader, writer, line = await much(port)
+    assert b" 200 " in line
+    with suppress(ConnectionError):
+        assert len(await reader.read(-1)) < MUCH
+    writer.close()

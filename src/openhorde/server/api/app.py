@@ -24,12 +24,13 @@ from openhorde import __version__
 from openhorde.server.api.addresses import Lookout, Surroundings
 from openhorde.server.api.auth import identify, require_key
 from openhorde.server.api.bodies import BodyReader, read_query
-from openhorde.server.api.budget import RETRY_SECONDS, BodiesTooMany, BodyBudget
+from openhorde.server.api.budget import BodiesTooMany, BodyBudget
 from openhorde.server.api.operations import Answer, Call, Invalid, Operation, TooSlow
 from openhorde.server.api.outages import is_database_away, is_unstorable
 from openhorde.server.api.pages.layout import page
 from openhorde.server.api.receiving import BodyTooLarge, Receiver
 from openhorde.server.api.routes import Routes
+from openhorde.server.api.sending import held_answer, send_body, too_many
 from openhorde.server.api.table import OPERATIONS
 from openhorde.server.api.throttle import Counts, Throttle, Throttled, windows_of
 from openhorde.server.api.words import refusal_answer
@@ -187,7 +188,12 @@ class Application:
         if isinstance(answer, Response):
             await answer(scope, receive, self._with_headers(send, limits))
         else:
-            await self._send(scope, call.telling(send), answer, limits)
+            if method == "GET":  # What has changed something is told in any case.
+                answer = held_answer(call, answer)
+            try:
+                await self._send(scope, call.telling(send), answer, limits)
+            finally:
+                call.let_go()
 
     def _call(
         self,
@@ -272,11 +278,7 @@ class Application:
         return Answer(result, operation.status)
 
     async def _send(
-        self,
-        scope: Scope,
-        send: Send,
-        answer: Answer,
-        limits: Sequence[tuple[str, str]],
+        self, scope: Scope, send: Send, answer: Answer, limits: Sequence[tuple[str, str]]
     ) -> None:
         value = answer.value
         body = value if isinstance(value, bytes) else _encode(value)
@@ -290,9 +292,7 @@ class Application:
         if limits or answer.headers:
             headers += _raw_headers((*limits, *answer.headers))
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        await send(
-            {"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body}
-        )
+        await send_body(send, b"" if scope["method"] == "HEAD" else body)
 
     def _with_headers(self, send: Send, limits: Sequence[tuple[str, str]]) -> Send:
         """Give a response that sends itself (a stream) our headers too."""
@@ -337,9 +337,7 @@ def _answer_error(error: Exception, method: str, path: str) -> Answer:
             message += f" With the key of an account of your own it is {error.limit_named}."
         return Answer(Error(message=message), 413)
     if isinstance(error, BodiesTooMany):
-        message = "This server holds as many bodies of calls as it can. Please try again soon."
-        retry = (("Retry-After", str(RETRY_SECONDS)),)
-        return Answer(Error(message=message), 429 if error.of_address else 503, retry)
+        return too_many(error)
     if isinstance(error, TooSlow):
         message = "The body of the call did not come in time. Please send it faster."
         return Answer(Error(message=message), 408, (("Connection", "close"),))

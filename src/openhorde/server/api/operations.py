@@ -184,15 +184,19 @@ class Call:
             if message["type"] == "http.disconnect":
                 raise ClientDisconnect
             part = message.get("body", b"")
-            if self.budget is not None:
-                self.budget.take(self.client_address, len(part))
-                self.held_bytes += len(part)
+            self.hold(len(part))
             deadline += len(part) / BODY_BYTES_PER_SECOND_MIN
             yield part
             more = message.get("more_body", False)
 
+    def hold(self, size: int) -> None:
+        """Count more bytes as held until the call lets go. Raises BodiesTooMany."""
+        if self.budget is not None:
+            self.budget.take(self.client_address, size)
+            self.held_bytes += size
+
     def let_go(self) -> None:
-        """The call has ended: nothing of its body is held any more."""
+        """Nothing of the body, or of the answer, is held any more."""
         if self.budget is not None:
             self.budget.give_back(self.client_address, self.held_bytes)
             self.held_bytes = 0

@@ -33,6 +33,8 @@ class PatientProtocol(HttpToolsProtocol):
     """
 
     head_seconds: ClassVar[float] = 30.0
+    answer_seconds: ClassVar[float] = 30.0
+    """A caller who takes nothing of an answer for so long is cut off."""
 
     def __init__(self, *args: Any, places: Places | None = None, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -40,6 +42,7 @@ class PatientProtocol(HttpToolsProtocol):
         self._address = ""
         self._served: RequestResponseCycle | None = None
         self._head_timer: asyncio.TimerHandle | None = None
+        self._answer_timer: asyncio.TimerHandle | None = None
         self._head_bytes = 0
         self._unread_bytes = 0
         self._refusal = HTTPStatus.BAD_REQUEST, "This is no HTTP that can be read."
@@ -118,6 +121,7 @@ class PatientProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The caller has left."""
         self._stop_head_timer()
+        self._stop_answer_timer()
         self._places.leave(self, self._address)
         served = self._served
         if served is not None and not served.response_complete:
@@ -125,6 +129,17 @@ class PatientProtocol(HttpToolsProtocol):
             served.disconnected = True
             served.message_event.set()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """The caller takes an answer more slowly than it is written."""
+        super().pause_writing()
+        if self._answer_timer is None:
+            self._answer_timer = self.loop.call_later(self.answer_seconds, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """The caller has taken what was written."""
+        self._stop_answer_timer()
+        super().resume_writing()
 
     def has_left(self) -> bool:
         """Whether the caller has hung up, even if the event loop has not heard of it yet: while a
@@ -142,8 +157,11 @@ class PatientProtocol(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)
 
     def end(self) -> None:
-        """Close the connection."""
-        self.transport.close()
+        """Close the connection; at once if the caller has not taken its last answer."""
+        if self.transport.get_write_buffer_size():
+            self.transport.abort()
+        else:
+            self.transport.close()
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what cannot be read, as JSON like every other answer."""
@@ -168,6 +186,11 @@ class PatientProtocol(HttpToolsProtocol):
 
     def _start_head_timer(self) -> None:
         self._head_timer = self.loop.call_later(self.head_seconds, self.timeout_keep_alive_handler)
+
+    def _stop_answer_timer(self) -> None:
+        if self._answer_timer is not None:
+            self._answer_timer.cancel()
+            self._answer_timer = None
 
     def _stop_head_timer(self) -> None:
         if self._head_timer is not None:
