@@ -58,20 +58,6 @@ async def prune_lanes(statements: Statements, unused_since: datetime) -> None:
     await statements.run("prune_lanes", unused_since)
 
 
-def _needs(rows: Iterable[asyncpg.Record]) -> dict[int, Needs]:
-    return {
-        row["id"]: Needs(
-            kind=row["kind"],
-            words=tuple(row["words"]),
-            sizes=tuple(sorted(row["sizes"].items())),
-            models=tuple(row["models"]),
-            workers=tuple(row["workers"]),
-            workers_excluded=row["workers_excluded"],
-        )
-        for row in rows
-    }
-
-
 async def open_lane(statements: Statements, needs: Needs) -> int:
     """The number of the lane for these needs; made if it is new."""
     number = await statements.value(
@@ -85,3 +71,17 @@ async def open_lane(statements: Statements, needs: Needs) -> int:
         needs.workers_excluded,
     )
     return int(number)
+
+
+def _needs(rows: Iterable[asyncpg.Record]) -> dict[int, Needs]:
+    return {
+        row["id"]: Needs(
+            kind=row["kind"],
+            words=tuple(row["words"]),
+            sizes=tuple(sorted(row["sizes"].items())),
+            models=tuple(row["models"]),
+            workers=tuple(row["workers"]),
+            workers_excluded=row["workers_excluded"],
+        )
+        for row in rows
+    }
