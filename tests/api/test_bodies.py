@@ -120,3 +120,17 @@ def test_depth_is_bounded(opening: bytes) -> None:
     assert READER.read(nested(bodies.DEPTH_MAX - 3)).prompt
     for depth in (bodies.DEPTH_MAX - 2, 900, 19_000):
         assert "deep" in errors_of(nested(depth))["body"]
+
+
+@pytest.mark.parametrize(
+    ("raw", "named"),
+    [
+        (b"[]", "body"),
+        (b'{"prompt": ["a", "b"]}', "prompt"),
+        (b'{"prompt": "x", "part": {"width": []}}', "part.width"),
+    ],
+)
+def test_a_list_where_there_should_be_none_is_called_a_list(raw: bytes, named: str) -> None:
+    errors = errors_of(raw)
+    assert list(errors) == [named]
+    assert "not a list of" in errors[named]

@@ -122,7 +122,7 @@ def _instead(value: Any, steps: list[str]) -> str:
     if isinstance(value, str) and len(value) > _SHOWN_CHARACTERS:
         return f", not {len(value)} characters"
     if isinstance(value, list):
-        return f", not {len(value)} of them"
+        return f", not a list of {len(value)}"
     if isinstance(value, dict):
         return ", not an object"
     return f", not {msgspec.json.encode(value).decode()}"
