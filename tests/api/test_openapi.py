@@ -95,3 +95,12 @@ def test_swagger_keeps_bounds() -> None:
 async def test_documents_are_served(http: httpx.AsyncClient) -> None:
     assert (await http.get("/api/openapi.json")).json() == DOCUMENT
     assert (await http.get("/api/swagger.json")).json() == SWAGGER
+
+
+def test_a_null_is_told_only_where_one_is_taken() -> None:
+    schemas = DOCUMENT["components"]["schemas"]
+    assert "null" in str(schemas["ImageRequest"]["properties"]["webhook"])
+    for operation in OPERATIONS:
+        if operation.refuses_null:
+            for name, schema in schemas[operation.body.__name__]["properties"].items():
+                assert "null" not in str(schema), (operation.name, name)

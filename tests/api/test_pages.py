@@ -141,6 +141,9 @@ class TestSource:
         for ending in (*endings, "/src/openhorde/server/store/sql/schema.sql"):
             assert any(name.endswith(ending) for name in names), ending
         assert not any("__pycache__" in name for name in names)
+        makefile = (Path(__file__).parents[2] / "Makefile").read_text()
+        for needed in ("constraints.txt", *re.findall(r"scripts/[\w.-]+", makefile)):
+            assert any(name.endswith(f"/{needed}") for name in names), needed
         assert owners == {""}
 
     async def test_it_is_made_once_however_many_ask_first(

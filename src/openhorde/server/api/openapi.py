@@ -77,12 +77,22 @@ class _Schemas:
         kinds = bodies + answers
         schemas, self.components = msgspec.json.schema_components(kinds, ref_template=_REFERENCE)
         self._by_kind = list(zip(kinds, schemas, strict=True))
-        for schema in schemas[: len(bodies)]:
-            self._allow_nulls(schema, set())
+        takes_nulls = [each.body for each in operations if not each.refuses_null]
+        for kind, schema in zip(bodies, schemas, strict=False):
+            if kind in takes_nulls:
+                self._allow_nulls(schema, set())
+            else:
+                self._forbid_nulls(schema)
 
     def of(self, kind: Any) -> Document:
         """The schema of a type."""
         return next(schema for each, schema in self._by_kind if each == kind)
+
+    def _forbid_nulls(self, schema: Document) -> None:
+        """Where a null is refused, a field may only be absent."""
+        properties = self.components[schema["$ref"].rpartition("/")[2]]["properties"]
+        for field, each in properties.items():
+            properties[field] = _without_null(each)
 
     def _allow_nulls(self, schema: Any, seen: set[str]) -> None:
         """In what is sent, a field that may be absent may be null."""

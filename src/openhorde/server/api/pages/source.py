@@ -22,9 +22,11 @@ _BUILDER = ThreadPoolExecutor(1, thread_name_prefix="source")
 """One builds while all others wait for it, and nothing else waits for them."""
 
 _LEFT_OUT = frozenset({"__pycache__"})
-# What a checkout has beside the package. An installed package has the last two in its metadata.
+# What a checkout has beside the package, for building and running it. An installed package has the
+# licence and the readme in its metadata.
 _BESIDE = (
     "pyproject.toml",
+    "constraints.txt",
     "Makefile",
     "README.md",
     "ARCHITECTURE.md",
@@ -59,7 +61,7 @@ def source_archive() -> bytes:
     package = Path(openhorde.__file__).parent
     root = f"openhorde-{__version__}"
     names = {f"{root}/src/openhorde/{path.relative_to(package)}": path for path in _files(package)}
-    names.update({f"{root}/{path.name}": path for path in _files_beside(package)})
+    names.update({f"{root}/{name}": path for name, path in _files_beside(package).items()})
     if sum(path.stat().st_size for path in names.values()) > ARCHIVE_BYTES_MAX:
         raise SourceTooLarge
     buffer = io.BytesIO()
@@ -77,15 +79,19 @@ def _files(package: Path) -> list[Path]:
     ]
 
 
-def _files_beside(package: Path) -> list[Path]:
+def _files_beside(package: Path) -> dict[str, Path]:
+    """Files by what they are called in the archive."""
     checkout = package.parents[1]
     if (checkout / "pyproject.toml").is_file():
-        return [checkout / name for name in _BESIDE if (checkout / name).is_file()]
+        beside = [checkout / name for name in _BESIDE]
+        beside += (checkout / "scripts").iterdir()
+        return {str(path.relative_to(checkout)): path for path in beside if path.is_file()}
     try:
-        files = distribution("openhorde").files or []
+        installed = distribution("openhorde").files or []
     except PackageNotFoundError:
-        return []
-    return [Path(str(file.locate())) for file in files if file.name in ("LICENSE", "METADATA")]
+        return {}
+    kept = [file for file in installed if file.name in ("LICENSE", "METADATA")]
+    return {file.name: Path(str(file.locate())) for file in kept}
 
 
 def _nobody(entry: tarfile.TarInfo) -> tarfile.TarInfo:
