@@ -14,7 +14,16 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from cast import CLIENT, Cast, ask_forms, form_delivery, image_request, take, take_forms
+from cast import (
+    CLIENT,
+    Cast,
+    ask_forms,
+    delivery,
+    form_delivery,
+    image_request,
+    take,
+    take_forms,
+)
 from PIL import Image
 
 from openhorde.server.actions import placing, requests, source_desk, work
@@ -136,6 +145,23 @@ async def test_pictures_that_run_are_kept_and_go_when_the_job_is_done(
     await drop_sources.run(horde)
     assert await stored_bytes(horde) == 0
     assert await horde.pool.fetchval("select sum(source_bytes) from requests") == 0
+
+
+async def test_a_job_that_outlives_its_request_keeps_its_pictures(horde: Horde, cast: Cast) -> None:
+    alice, bobs = await cast.alice(), [await cast.bob() for _ in range(4)]
+    four = {"width": 64, "height": 64, "steps": 1, "n": 4}
+    outcome = await requests.submit(horde, alice, drawn_from_noise(params=four), CLIENT)
+    assert isinstance(outcome, Queued)
+    taken = [await take(horde, bob, name=f"machine {bob.id}") for bob in bobs]
+    for (job_id,), bob in list(zip(taken, bobs, strict=True))[:3]:
+        await work.deliver(horde, bob, delivery(job_id, faulted=True))
+    assert await horde.pool.fetchval("select ended_at is not null from requests")
+    await drop_sources.run(horde)
+    assert await stored_bytes(horde) > 0
+    ((last,), bob) = taken[3], bobs[3]
+    await work.deliver(horde, bob, delivery(last))
+    await drop_sources.run(horde)
+    assert not await horde.pool.fetchval("select sum(source_bytes) from requests")
 
 
 async def test_those_without_an_account_are_told_apart_by_network(

@@ -168,9 +168,13 @@ from (
 ) as taken;
 
 -- name: ended_with_sources
--- Requests that have ended, and whose source pictures are still in the store.
-select id, sources from requests
-where source_bytes > 0 and ended_at is not null
+-- Requests that have ended, of which nothing is open, and whose source pictures are still in the
+-- store.
+select r.id, r.sources from requests r
+where r.source_bytes > 0 and r.ended_at is not null
+    and not exists (
+        select from jobs j where j.request_id = r.id and j.state in ('waiting', 'running')
+    )
 limit 500;
 
 -- name: drop_sources
