@@ -242,7 +242,11 @@ class TestBodies:
             ({"prompt": "x", "part": {"name": ""}}, "part.name", ["1 to 5 characters"]),
             ({"prompt": "x", "part": []}, "part", ["object"]),
             ({"prompt": "x", "parts": [{}, {"width": 1}]}, "parts.1.width", ["64"]),
-            ({"prompt": "x", "models": ["a", "b", "c"]}, "models", ["2 entries", "not 3"]),
+            (
+                {"prompt": "x", "models": ["a", "b", "c"]},
+                "models",
+                ["2 entries", "not a list of 3"],
+            ),
             ({"prompt": "x", "scale": 11}, "scale", ["0 to 10", "not 11"]),
             ({"prompt": "x", "flag": "yes"}, "flag", ["true or false"]),
             ([], "body", ["object"]),
