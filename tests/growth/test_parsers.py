@@ -3,10 +3,11 @@
 
 import contextlib
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
-from growth.measure import SIZES, grows_too_fast
+from growth.inputs import TEXTS, Repeated
+from growth.measure import grows_too_fast
 
 from openhorde.incoming.base64_text import Base64Refused, decode_base64
 from openhorde.server.api.addresses import Lookout
@@ -29,19 +30,6 @@ from openhorde.wire.text import TextRequest
 from openhorde.wire.work import ImagePop
 from openhorde.worker.backends.diffusers.weights import parse
 from openhorde.worker.safety.words import compile_words
-
-
-class Repeated(NamedTuple):
-    """A text that is one piece again and again, between a beginning and an end."""
-
-    beginning: str
-    piece: str
-    end: str = ""
-
-    def of(self, size: int) -> str:
-        """About so many characters of it."""
-        return self.beginning + self.piece * (size // len(self.piece)) + self.end
-
 
 BODIES = [
     Repeated("{}" * 60 + '"', r"\""),
@@ -71,18 +59,6 @@ BODIES = [
 ]
 KINDS = [ImageRequest, TextRequest, ImagePop, FormSubmit]
 REFUSING = (Invalid, Refusal, Base64Refused, ValueError)
-PIECES = (
-    *("a", "0", " ", "<", ">", "&", "#", ",", ":", "/", "\\", "\n", "(", "[", '"', "%", "=", "\0"),
-    *("\u200d", "\u0301", "\ufe0f", "\U0001f600", "<a", "<b>", "<<>", "::", "-Q4", ".Q2_"),
-    *("a,", "a#1,", "1.1.1.1,", 'for="', "[::1],", "%41", "a=b&"),
-)
-TEXTS = [
-    *(Repeated("", piece) for piece in PIECES),
-    Repeated("data:", ","),
-    Repeated("", "<", ">"),
-    Repeated("<" * 1000, ">"),
-    Repeated("name#", "9"),
-]
 LOOKOUT = Lookout(ServerSettings())
 ROUTES: Routes[str] = Routes()
 for path in ("/api/v2/users/{id}", "/blobs/{key:path}", "/api/v2/workers/name/{name:path}"):
@@ -155,13 +131,11 @@ def test_texts(name: str) -> None:
 
 
 def test_weights_of_prompts() -> None:
-    """Up to the length that a prompt may have."""
-
     def nested(size: int) -> str:
         return "(" * (size // 2) + ")" * (size // 2)
 
     for text in (nested, *(text.of for text in TEXTS), Repeated("", "(a:1.1)").of):
-        assert not grows_too_fast(parse, text, SIZES[:2])
+        assert not grows_too_fast(parse, text)
 
 
 def test_the_square_is_found_out() -> None:

@@ -11,12 +11,11 @@ from urllib.parse import urlsplit
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from openhorde.cli.looking import Asked, DryRun, Pictures, Seen, run_form
 from openhorde.cli.options import ANONYMOUS_KEY, DEFAULT_URL, ApiKey, AsJson, Url, Wait
-from openhorde.cli.screen import output
+from openhorde.cli.screen import escape, output
 from openhorde.client import HordeError
 from openhorde.client.forms import DRAWN
 from openhorde.incoming.texts import encode_json

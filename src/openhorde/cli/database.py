@@ -6,12 +6,11 @@ from enum import StrEnum
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from openhorde.cli.extras import mendable, needs, server_settings
 from openhorde.cli.help_pages import App
 from openhorde.cli.options import Data
-from openhorde.cli.screen import output
+from openhorde.cli.screen import escape, output
 
 app = App(no_args_is_help=True, help="The database of a horde on this machine.")
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 
 from openhorde.cli.drawing import Drawn, draw, report, usable_target
 from openhorde.cli.extras import needs_everything
@@ -24,7 +23,7 @@ from openhorde.cli.private_horde import (
     PrivateHordeFailure,
     free_port,
 )
-from openhorde.cli.screen import messages, output
+from openhorde.cli.screen import escape, messages, output
 from openhorde.cli.signals import Stopped, until_stopped
 from openhorde.cli.voice import Voice
 from openhorde.client import AskedForm, AsyncHorde, HordeError

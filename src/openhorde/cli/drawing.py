@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 
 from openhorde.cli.progress import RequestProgress
-from openhorde.cli.screen import kudos_text, seconds_text, tell
+from openhorde.cli.screen import escape, kudos_text, seconds_text, tell
 from openhorde.client import AsyncHorde, HordeError, Picture, QueuedImage
 from openhorde.client.metadata import picture_format
 

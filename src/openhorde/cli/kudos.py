@@ -6,12 +6,11 @@ from typing import Annotated
 
 import msgspec
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from openhorde.cli.help_pages import App
 from openhorde.cli.options import ANONYMOUS_KEY, DEFAULT_URL, ApiKey, AsJson, Url, connect
-from openhorde.cli.screen import kudos_text, output, print_json
+from openhorde.cli.screen import escape, kudos_text, output, print_json
 from openhorde.wire.kudos import HistoryEntry, KudosHistory
 from openhorde.wire.users import UserDetails
 

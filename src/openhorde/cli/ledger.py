@@ -7,12 +7,11 @@ from typing import Annotated
 
 import msgspec
 import typer
-from rich.markup import escape
 
 from openhorde.cli.extras import mendable, needs, server_settings
 from openhorde.cli.help_pages import App
 from openhorde.cli.options import Data
-from openhorde.cli.screen import fail, messages, output
+from openhorde.cli.screen import escape, fail, messages, output
 from openhorde.incoming.texts import read_json_file
 from openhorde.wire.kudos import LedgerRoot
 

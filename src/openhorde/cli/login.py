@@ -8,10 +8,9 @@ from typing import Annotated, Any
 
 import msgspec
 import typer
-from rich.markup import escape
 
 from openhorde.cli.options import ANONYMOUS_KEY, DEFAULT_URL, ApiKey, Url, connect
-from openhorde.cli.screen import output
+from openhorde.cli.screen import escape, output
 from openhorde.client import HordeError
 
 FOLDER, FILE = "openhorde", "client.yaml"

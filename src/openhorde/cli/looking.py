@@ -9,12 +9,11 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 
 from openhorde.cli.options import connect
 from openhorde.cli.prices import show_lines, show_wait
 from openhorde.cli.progress import RequestProgress, together
-from openhorde.cli.screen import OPTION_NAMES, messages, output, print_json
+from openhorde.cli.screen import OPTION_NAMES, escape, messages, output, print_json
 from openhorde.client import ALCHEMY, AsyncHorde, HordeError, HordeUnreachable, Look
 from openhorde.wire.alchemy import AskedForm
 from openhorde.wire.requests import PriceLine

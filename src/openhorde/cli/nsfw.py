@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """`horde nsfw`: judge pictures."""
 
-from rich.markup import escape
-
 from openhorde.cli.looking import Asked, DryRun, Pictures, Seen, run_form
 from openhorde.cli.options import ANONYMOUS_KEY, DEFAULT_URL, ApiKey, AsJson, Url, Wait
-from openhorde.cli.screen import output
+from openhorde.cli.screen import escape, output
 from openhorde.wire.alchemy import AskedForm
 
 

@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """What a request would cost and how long it would take, for people."""
 
-from rich.markup import escape
-
-from openhorde.cli.screen import about_text, duration_text, kudos_text, output
+from openhorde.cli.screen import about_text, duration_text, escape, kudos_text, output
 from openhorde.wire.requests import Outlook, PriceLine, RequestPriced
 
 

@@ -6,10 +6,9 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from openhorde.cli.screen import about_text
+from openhorde.cli.screen import about_text, escape
 from openhorde.client import Drawing, Look
 
 

@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Where commands write: results to standard output, what happens meanwhile to standard error."""
 
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn
 
 import msgspec
 import typer
+from rich import markup
 from rich.console import Console
-from rich.markup import escape
 
 from openhorde.client import HordeError
 from openhorde.incoming.texts import encode_json
@@ -46,6 +47,15 @@ OPTION_NAMES = {
     "api_key": "--api-key",
     "wait_for_workers": "--wait",
 }
+
+BACKSLASHES_MAX = 64
+_BACKSLASHES = re.compile(rf"\\{{{BACKSLASHES_MAX},}}")
+
+
+def escape(text: str) -> str:
+    """The text as it is, for what is printed as markup; of backslashes in a row at most
+    BACKSLASHES_MAX are shown, for Rich takes time with the square of their number."""
+    return markup.escape(_BACKSLASHES.sub(lambda found: found[0][:BACKSLASHES_MAX], text))
 
 
 def output() -> Console:

@@ -6,13 +6,12 @@ import os
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 from rich.table import Column, Table
 
 from openhorde.cli.children import horde_command
 from openhorde.cli.extras import mendable, needs, server_settings
 from openhorde.cli.options import Data
-from openhorde.cli.screen import output
+from openhorde.cli.screen import escape, output
 
 SERVE_PLACE = "serve-place"
 

@@ -6,11 +6,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from openhorde.cli.options import ANONYMOUS_KEY, DEFAULT_URL, ApiKey, AsJson, Url, connect
-from openhorde.cli.screen import duration_text, number_text, output, print_json
+from openhorde.cli.screen import duration_text, escape, number_text, output, print_json
 from openhorde.wire.status import ActiveModel, Heartbeat, Performance
 from openhorde.wire.workers import WorkerDetails
 

@@ -9,13 +9,12 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 
 from openhorde.cli.generated import setting, with_settings
 from openhorde.cli.options import ANONYMOUS_KEY, DEFAULT_URL, ApiKey, AsJson, Url, Wait, connect
 from openhorde.cli.prices import show_price
 from openhorde.cli.progress import RequestProgress
-from openhorde.cli.screen import kudos_text, messages, print_json, tell
+from openhorde.cli.screen import escape, kudos_text, messages, print_json, tell
 from openhorde.client import TEXT, AsyncHorde, Text
 
 WRITING, SAMPLING, HORDE = "Text", "Sampling", "Horde"

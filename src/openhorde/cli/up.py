@@ -13,7 +13,6 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 
 from openhorde.cli.extras import needs_everything
 from openhorde.cli.options import Data
@@ -24,7 +23,7 @@ from openhorde.cli.private_horde import (
     PrivateHorde,
     models_folder,
 )
-from openhorde.cli.screen import fail, messages, output
+from openhorde.cli.screen import escape, fail, messages, output
 from openhorde.cli.signals import Stopped, until_stopped
 from openhorde.cli.voice import Voice
 

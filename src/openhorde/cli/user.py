@@ -5,12 +5,11 @@ import asyncio
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from openhorde.cli.extras import mendable, needs, server_settings
 from openhorde.cli.help_pages import App
 from openhorde.cli.options import AsJson, Data
-from openhorde.cli.screen import output, print_json
+from openhorde.cli.screen import escape, output, print_json
 
 app = App(no_args_is_help=True, help="Accounts of a horde on this machine.")
 

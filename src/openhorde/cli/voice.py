@@ -2,8 +2,9 @@
 """What a long command is doing right now: a spinner on a terminal, plain lines elsewhere."""
 
 from rich.console import Console
-from rich.markup import escape
 from rich.status import Status
+
+from openhorde.cli.screen import escape
 
 
 class Voice:

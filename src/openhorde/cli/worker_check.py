@@ -4,8 +4,9 @@
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+
+from openhorde.cli.screen import escape
 
 if TYPE_CHECKING:
     from openhorde.worker.agent.check import Check, KindCheck

@@ -10,7 +10,7 @@ import yaml
 
 from openhorde.incoming.texts import TextRefused, read_text_file
 from openhorde.worker.bridge_data import Warn, is_bridge_data, read_bridge_data
-from openhorde.worker.bridge_python import read_bridge_python
+from openhorde.worker.bridge_python import CHARACTERS_MAX, read_bridge_python
 from openhorde.worker.fields import SettingField, SettingsError, nearest_name
 
 RENAMED = {"backend": "backends"}
@@ -98,10 +98,16 @@ def _from_file(path: Path, fields: Sequence[SettingField], warn: Warn) -> dict[s
 
 
 def _from_yaml(path: Path, text: str) -> dict[str, Any]:
+    if len(text) > CHARACTERS_MAX:
+        raise SettingsError(
+            f"{path} has more than {CHARACTERS_MAX} characters, which no settings need"
+        )
     try:
         values = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise SettingsError(f"{path} is not YAML: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise SettingsError(f"{path} is not YAML that can be read") from error
     if values is None:
         return {}
     if not isinstance(values, dict):

@@ -194,7 +194,8 @@ class Server:
             ):
                 async for chunk in response.aiter_bytes():
                     pending += chunk
-                    if response.status_code != httpx.codes.OK:
+                    # Without this, a line that comes in small parts would be copied for each.
+                    if response.status_code != httpx.codes.OK or b"\n" not in chunk:
                         continue
                     *lines, rest = bytes(pending).split(b"\n")
                     pending = bytearray(rest)

@@ -52,9 +52,10 @@ class Writing:
         self._job = job
         self._report = report
         self._cancelled = cancelled
-        self._text = ""
-        self._pieces = 0
+        self._pieces: list[str] = []
         self._stops = stop_sequences(job)
+        self._tail = ""
+        self._tail_characters = max(map(len, self._stops), default=1) - 1
         self._seed = job.seed if job.seed is not None else random.randrange(SEEDS)
 
     @property
@@ -71,15 +72,17 @@ class Writing:
         """Take what comes next; True when the text is at its end, whatever the engine thinks."""
         if not piece:
             return False
-        self._pieces += 1
-        self._report(min(self._pieces, self._job.tokens_max), self._job.tokens_max)
-        known = len(self._text)
-        self._text += piece
-        ends = [self._text.find(stop, max(0, known - len(stop))) for stop in self._stops]
+        self._pieces.append(piece)
+        self._report(min(len(self._pieces), self._job.tokens_max), self._job.tokens_max)
+        # Only here can a stop sequence end that has not been found before.
+        newest = self._tail + piece
+        ends = [newest.find(stop) for stop in self._stops]
         found = [end for end in ends if end >= 0]
         if not found:
+            self._tail = newest[max(0, len(newest) - self._tail_characters) :]
             return False
-        self._text = self._text[: min(found)]
+        text = "".join(self._pieces)
+        self._pieces = [text[: len(text) - len(newest) + min(found)]]
         return True
 
     def pulse(self) -> None:
@@ -90,7 +93,7 @@ class Writing:
     def artifact(self) -> Artifact:
         """The text, as a result."""
         return Artifact(
-            content=mended(self._text).encode(),
+            content=mended("".join(self._pieces)).encode(),
             media_type="text/plain",
             seed=self._seed,
         )

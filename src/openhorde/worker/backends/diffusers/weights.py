@@ -5,6 +5,7 @@ A bracket after a backslash, and one without its partner, is an ordinary charact
 """
 
 import re
+from itertools import groupby
 
 from msgspec import Struct
 
@@ -29,11 +30,15 @@ def parse(prompt: str) -> list[Piece]:
     pieces = [Piece("")]
     starts: list[int] = []
     spans: list[tuple[int, int, float]] = []
+    words: list[str] = []
     closed = 0
     for index, sign in enumerate(tokens):
         if index not in partners:
-            pieces[-1].text += sign[1:] if sign in ("\\(", "\\)", "\\[", "\\]") else sign
-        elif sign in PARTNERS:
+            words.append(sign[1:] if sign in ("\\(", "\\)", "\\[", "\\]") else sign)
+            continue
+        pieces[-1].text = "".join(words)
+        words.clear()
+        if sign in PARTNERS:
             start = starts.pop()
             factor = STEP if sign == ")" else 1 / STEP
             if sign == ")" and len(pieces) > closed:
@@ -47,6 +52,7 @@ def parse(prompt: str) -> list[Piece]:
         else:
             starts.append(len(pieces))
             pieces.append(Piece(""))
+    pieces[-1].text = "".join(words)
     _weigh(pieces, spans)
     return _joined(pieces)
 
@@ -80,11 +86,12 @@ def _partners(tokens: list[str]) -> set[int]:
 
 def _joined(pieces: list[Piece]) -> list[Piece]:
     """Without empty pieces; neighbours of one weight are one piece."""
-    joined: list[Piece] = []
-    for piece in pieces:
-        weight = max(-WEIGHT_MAX, min(WEIGHT_MAX, piece.weight))
-        if joined and joined[-1].weight == weight:
-            joined[-1].text += piece.text
-        elif piece.text:
-            joined.append(Piece(piece.text, weight))
-    return joined
+    weighted = [
+        (max(-WEIGHT_MAX, min(WEIGHT_MAX, piece.weight)), piece.text)
+        for piece in pieces
+        if piece.text
+    ]
+    return [
+        Piece("".join(text for _, text in neighbours), weight)
+        for weight, neighbours in groupby(weighted, key=lambda piece: piece[0])
+    ]
